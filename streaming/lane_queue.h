@@ -1,0 +1,107 @@
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <cstddef>
+#include <deque>
+#include <mutex>
+#include <optional>
+#include <utility>
+#include <vector>
+
+namespace chorus {
+
+/// A bounded queue with one lane a producer and one consumer. Lanes are served in turn, so that no producer starves
+/// another; a full lane either drops its oldest item (live sound) or makes its producer wait (files). Any thread.
+template <class T>
+class LaneQueue {
+  public:
+    LaneQueue(std::size_t lanes, std::size_t capacity_per_lane) : lanes_(lanes), capacity_(capacity_per_lane) {}
+
+    /// Never waits. Returns the item that had to make room: the lane's oldest, or `item` itself after close().
+    std::optional<T> push_drop_oldest(std::size_t lane, T item) {
+        std::optional<T> dropped;
+        {
+            const std::lock_guard lock(mutex_);
+            if (closed_) return item;
+            auto& queue = lanes_[lane];
+            if (queue.size() >= capacity_) {
+                dropped = std::move(queue.front());
+                queue.pop_front();
+                --size_;
+            }
+            queue.push_back(std::move(item));
+            ++size_;
+        }
+        not_empty_.notify_one();
+        return dropped;
+    }
+
+    /// Waits for room. Returns the item after close(), else nothing.
+    std::optional<T> push_wait(std::size_t lane, T item) {
+        {
+            std::unique_lock lock(mutex_);
+            auto& queue = lanes_[lane];
+            not_full_.wait(lock, [&] { return closed_ || queue.size() < capacity_; });
+            if (closed_) return item;
+            queue.push_back(std::move(item));
+            ++size_;
+        }
+        not_empty_.notify_one();
+        return std::nullopt;
+    }
+
+    /// Up to `most` items: at once if there are that many, else what there is once `patience` has passed since the
+    /// first was seen. Empty only when closed and drained, or when `idle` passes with nothing there.
+    std::vector<T> pop_batch(std::size_t most, std::chrono::microseconds patience, std::chrono::milliseconds idle) {
+        std::vector<T> batch;
+        std::unique_lock lock(mutex_);
+        if (!not_empty_.wait_for(lock, idle, [&] { return closed_ || size_ > 0; }) || size_ == 0) return batch;
+        if (size_ < most && patience.count() > 0) {
+            not_empty_.wait_for(lock, patience, [&] { return closed_ || size_ >= most; });
+        }
+        while (size_ > 0 && batch.size() < most) {
+            auto& queue = lanes_[turn_];
+            turn_ = (turn_ + 1) % lanes_.size();
+            if (queue.empty()) continue;
+            batch.push_back(std::move(queue.front()));
+            queue.pop_front();
+            --size_;
+        }
+        lock.unlock();
+        not_full_.notify_all();
+        return batch;
+    }
+
+    /// Nothing more goes in; what is in still comes out.
+    void close() {
+        {
+            const std::lock_guard lock(mutex_);
+            closed_ = true;
+        }
+        not_empty_.notify_all();
+        not_full_.notify_all();
+    }
+
+    bool drained() const {
+        const std::lock_guard lock(mutex_);
+        return closed_ && size_ == 0;
+    }
+
+    std::size_t size() const {
+        const std::lock_guard lock(mutex_);
+        return size_;
+    }
+
+  private:
+    mutable std::mutex mutex_;
+    std::condition_variable not_empty_;
+    std::condition_variable not_full_;
+    std::vector<std::deque<T>> lanes_;
+    std::size_t capacity_;
+    std::size_t size_ = 0;
+    std::size_t turn_ = 0;
+    bool closed_ = false;
+};
+
+}  // namespace chorus
