@@ -1,0 +1,126 @@
+#include <fmt/format.h>
+#include <glib.h>
+
+#include <algorithm>
+#include <stdexcept>
+#include <string_view>
+
+#include "streaming/audio_source.h"
+
+namespace chorus {
+namespace {
+
+constexpr std::string_view kSpace = " \t\r\n\v\f";
+
+bool is_plain(char c) { return g_ascii_isalnum(c) || std::string_view("_-+/:.").find(c) != std::string_view::npos; }
+
+// A value as gst-launch's grammar wants it. GStreamer reads a value twice: the grammar takes off the outer quotes and
+// the backslashes; what is left is read as a string, where a leading quote, the word NULL and bytes that are no UTF-8
+// have a meaning of their own. Only for those is the inner form spelt out in octal.
+std::string quoted(std::string_view value) {
+    std::string text(value.substr(0, value.find('\0')));
+    if (text.empty() || text.front() == '"' || text == "NULL" ||
+        !g_utf8_validate(text.data(), static_cast<gssize>(text.size()), nullptr)) {
+        std::string inner = "\"";
+        for (const char c : text) {
+            if (is_plain(c)) {
+                inner += c;
+            } else {
+                inner += fmt::format("\\{:03o}", static_cast<unsigned char>(c));
+            }
+        }
+        text = inner + '"';
+    }
+    std::string result = "\"";
+    for (const char c : text) {
+        if (c == '\\' || c == '"') result += '\\';
+        result += c;
+    }
+    return result + '"';
+}
+
+// Host, or host and port: what stands before the path when there is no user in the URL.
+bool looks_like_host(std::string_view authority) {
+    const auto colon = authority.front() == '[' ? authority.find("]:") : authority.find(':');
+    if (colon == std::string_view::npos) return true;
+    const auto port = authority.substr(authority.find(':', colon) + 1);
+    return std::all_of(port.begin(), port.end(), [](char c) { return g_ascii_isdigit(c); });
+}
+
+}  // namespace
+
+std::string launch_for_file(const std::string& path) {
+    const std::string anchored = path.empty() || path.front() == '/' ? path : "./" + path;
+    return fmt::format("filesrc blocksize=1048576 location={} ! decodebin caps=audio/x-raw expose-all-streams=false",
+                       quoted(anchored));
+}
+
+std::string launch_for_alsa(const std::string& device) { return fmt::format("alsasrc device={}", quoted(device)); }
+
+std::string launch_for_pulse(const std::string& device) {
+    return device.empty() ? "pulsesrc" : fmt::format("pulsesrc device={}", quoted(device));
+}
+
+std::string launch_for_rtsp(const std::string& url, int latency_ms) {
+    // Cameras send pictures too: only the sound is linked.
+    return fmt::format(
+        "rtspsrc location={} latency={} protocols=tcp ! application/x-rtp,media=audio ! decodebin caps=audio/x-raw",
+        quoted(url), std::max(latency_ms, 0));
+}
+
+std::string launch_for_rtp(const RtpOptions& options) {
+    if (options.port < 1 || options.port > 65535) {
+        throw std::invalid_argument(fmt::format("RTP port {} is not in 1..65535", options.port));
+    }
+    if (options.rate_hz < 1 || options.channels < 1) {
+        throw std::invalid_argument("RTP needs a rate and at least one channel");
+    }
+    const auto depayload = [&]() -> std::string_view {
+        if (options.encoding == "L16") return "rtpL16depay";
+        if (options.encoding == "L24") return "rtpL24depay";
+        if (options.encoding == "OPUS") return "rtpopusdepay ! opusdec";
+        throw std::invalid_argument(fmt::format("RTP encoding {} is not L16, L24 or OPUS", options.encoding));
+    }();
+    const auto caps = fmt::format(
+        "application/x-rtp,media=(string)audio,clock-rate=(int){},encoding-name=(string){},"
+        "channels=(int){},encoding-params=(string){}",
+        options.encoding == "OPUS" ? 48000 : options.rate_hz, options.encoding, options.channels, options.channels);
+    return fmt::format("udpsrc address={} port={} buffer-size=2097152 caps={} ! rtpjitterbuffer ! {}",
+                       quoted(options.address), options.port, quoted(caps), depayload);
+}
+
+std::string redact_urls(std::string_view text) {
+    constexpr std::string_view kMark = "://";
+    std::string result;
+    result.reserve(text.size());
+    std::size_t done = 0;
+    for (auto mark = text.find(kMark); mark != std::string_view::npos; mark = text.find(kMark, done)) {
+        const auto begin = mark + kMark.size();
+        const auto after = [&](std::string_view set, std::size_t from) {
+            return std::min(text.find_first_of(set, from), text.size());
+        };
+        const auto word_end = after(kSpace, begin);
+        auto url_end = std::min(after("\"'`<>", begin), word_end);
+        const auto authority = text.substr(begin, std::min(after("/?#", begin), url_end) - begin);
+
+        // A password may hold a slash, a question mark or a quote that should have been escaped: where what looks like
+        // host and port is neither, the user's part reaches to the word's last @.
+        auto host = begin;
+        if (const auto at = authority.rfind('@'); at != std::string_view::npos) {
+            host = begin + at + 1;
+        } else if (!authority.empty() && !looks_like_host(authority)) {
+            const auto last_at = text.substr(begin, word_end - begin).rfind('@');
+            if (last_at != std::string_view::npos) host = begin + last_at + 1;
+        }
+        url_end = std::max(url_end, std::min(after("\"'`<>", host), word_end));
+        const auto query = std::min(after("?", host), url_end);
+
+        result += text.substr(done, begin - done);
+        result += text.substr(host, query - host);
+        done = url_end;
+    }
+    result += text.substr(done);
+    return result;
+}
+
+}  // namespace chorus

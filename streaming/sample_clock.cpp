@@ -1,0 +1,12 @@
+#include "streaming/sample_clock.h"
+
+#include <sys/timex.h>
+
+namespace chorus {
+
+bool system_clock_is_synced() {
+    timex state{};
+    return adjtimex(&state) != TIME_ERROR && (state.status & STA_UNSYNC) == 0;
+}
+
+}  // namespace chorus
