@@ -36,6 +36,10 @@ class MobileNetV3Impl : public torch::nn::Module {
 };
 TORCH_MODULE(MobileNetV3);
 
+/// Folds every batch normalisation into the convolution before it, which is the same function in fewer passes over
+/// memory: for scoring only, the network can't be trained or stored after.
+void fold_batch_norm(MobileNetV3& network);
+
 /// Copies a bundle's tensors into the network; throws std::runtime_error naming the first that is missing, unknown or
 /// of the wrong shape.
 void load_weights(MobileNetV3& network, const std::map<std::string, StoredTensor>& tensors);
