@@ -1,0 +1,46 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+
+#include "daemon/window.h"
+#include "model/front_end.h"
+#include "streaming/windower.h"
+
+namespace chorus {
+
+/// Cuts one unbroken stretch of one channel into windows of features. One thread.
+class ChannelAnalyser {
+  public:
+    using Emit = std::function<void(Window&&)>;
+
+    /// first_sample: the source's index of the stretch's first sample. Windows come with positions, booked samples and
+    /// features filled in; the rest is the caller's.
+    ChannelAnalyser(const FrontEnd& front_end, int sample_rate_hz, double hop_seconds, std::int64_t first_sample);
+
+    void push(std::span<const float> samples, const Emit& emit);
+
+    /// The stretch has ended: its last window comes out, aligned to the end. Returns the samples no window holds:
+    /// all of them if the stretch was shorter than a window, else none but a sample or two of rounding between rates.
+    std::int64_t finish(const Emit& emit);
+
+    /// Samples pushed that no window holds so far.
+    std::int64_t unbooked() const { return pushed_ - booked_; }
+
+  private:
+    void cut(const SampleSpan& span, const Emit& emit);
+    std::int64_t to_source(std::int64_t model_position) const;
+
+    const FrontEnd& front_end_;
+    int sample_rate_hz_;
+    std::int64_t first_sample_;
+    std::int64_t hop_;  // at the model's rate
+    FeatureStream features_;
+    Windower windower_;
+    std::int64_t pushed_ = 0;
+    std::int64_t booked_ = 0;
+    bool ended_ = false;
+};
+
+}  // namespace chorus

@@ -1,0 +1,45 @@
+#pragma once
+// What `chorusd` can be asked to do. Each returns the process's exit status, and throws for a failure that one line
+// on stderr explains.
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace chorus {
+
+/// The service: until SIGTERM or SIGINT, or until all its sources are files and have ended.
+int run_service(const std::filesystem::path& config);
+
+/// Reads the configuration, opens the model and the sources' descriptions; starts nothing.
+int check_configuration(const std::filesystem::path& config);
+
+struct DetectOptions {
+    std::filesystem::path bundle;
+    std::vector<std::filesystem::path> recordings;  // files, and folders to search
+    std::string format = "jsonl";                   // jsonl | csv | raven
+    std::string station = "detect";
+    std::string device = "auto";
+    int threads = 0;
+    double hop_seconds = 1.0;
+    int min_windows = 1;
+    double merge_gap_seconds = 1.0;
+    double hysteresis = 0.7;
+    double threshold_scale = 1.0;
+};
+
+/// The service's pipeline over recordings; the closed events of each go to stdout. A recording that can't be analysed
+/// is said on stderr and makes the status 1; the others are analysed all the same.
+int detect_in_recordings(const DetectOptions& options);
+
+struct ListenOptions {
+    std::string endpoint;
+    std::string topic;            // prefix
+    std::string format = "jsonl"; // jsonl: bodies as they come; text: a line for people
+    int count = 0;                // stop after so many messages; 0: never
+    double timeout_seconds = 0;   // stop, with status 1, when nothing comes for so long; 0: never
+};
+
+int listen_to(const ListenOptions& options);
+
+}  // namespace chorus

@@ -1,0 +1,187 @@
+#include "daemon/config.h"
+
+#include <fmt/format.h>
+#include <spdlog/common.h>
+
+#include <algorithm>
+#include <set>
+
+#include "config/config_reader.h"
+#include "daemon/time_format.h"
+#include "streaming/audio_source.h"
+
+namespace chorus {
+namespace {
+
+constexpr int kMostSources = 256;
+
+std::string launch_of(ConfigSection& section, const std::string& form) {
+    if (form == "launch") return section.required_text("launch");
+    if (form == "file") return launch_for_file(section.required_text("file"));
+    if (form == "alsa") return launch_for_alsa(section.required_text("alsa"));
+    if (form == "pulse") return launch_for_pulse(section.text("pulse", ""));
+    if (form == "rtsp") {
+        const auto url = section.required_text("rtsp");
+        if (!url.empty() && !url.starts_with("rtsp://") && !url.starts_with("rtsps://")) {
+            section.fault("rtsp", "must begin with rtsp:// or rtsps://");
+        }
+        const auto latency = static_cast<int>(section.integer("latency_ms", 500, 0, 60'000));
+        return launch_for_rtsp(url, latency);
+    }
+    auto rtp = section.section("rtp");
+    RtpOptions options;
+    options.address = rtp.text("address", options.address);
+    if (!rtp.has("port")) rtp.fault("port", "is missing");
+    options.port = static_cast<int>(rtp.integer("port", 5004, 1, 65535));
+    options.encoding = rtp.choice("encoding", {"L16", "L24", "OPUS"}, options.encoding);
+    options.rate_hz = static_cast<int>(rtp.integer("rate_hz", options.rate_hz, 8000, 384'000));
+    options.channels = static_cast<int>(rtp.integer("channels", options.channels, 1, 64));
+    return launch_for_rtp(options);
+}
+
+SourceConfig read_source(ConfigSection section) {
+    SourceConfig source;
+    source.name = section.required_name("name");
+
+    static const std::vector<std::string> kForms = {"launch", "file", "alsa", "pulse", "rtsp", "rtp"};
+    std::vector<std::string> given;
+    std::copy_if(kForms.begin(), kForms.end(), std::back_inserter(given), [&](const auto& f) { return section.has(f); });
+    if (given.empty()) section.fault("", "needs one of launch, file, alsa, pulse, rtsp, rtp");
+    // Every form is read even when there are too many, so that each one's own faults are said, too.
+    for (const auto& form : given) source.launch = launch_of(section, form);
+    if (given.size() > 1) section.fault(given[1], fmt::format("is one too many: {} is there already", given[0]));
+
+    source.is_file = given.size() == 1 && given[0] == "file";
+    source.realtime = section.flag("realtime", false);
+    if (const auto start = section.text("start", ""); !start.empty()) {
+        source.start = from_iso8601(start);
+        if (!source.start) section.fault("start", "must be UTC as in 2026-11-23T02:14:07Z");
+    } else if (source.is_file) {
+        source.start = start_from_file_name(section.text("file", ""));
+    }
+    for (const char* key : {"realtime", "start"}) {
+        if (section.has(key) && !source.is_file && !given.empty()) section.fault(key, "is for files only");
+    }
+    return source;
+}
+
+DetectionConfig read_detection(ConfigSection section) {
+    DetectionConfig detection;
+    detection.threshold_scale = section.number("threshold_scale", detection.threshold_scale, 0.01, 100.0);
+    detection.thresholds = section.numbers("thresholds", 0.0, 1.0);
+    detection.hysteresis = section.number("hysteresis", detection.hysteresis, 0.0, 1.0);
+    detection.min_windows = static_cast<int>(section.integer("min_windows", detection.min_windows, 1, 1000));
+    detection.merge_gap_seconds = section.number("merge_gap_seconds", detection.merge_gap_seconds, 0.0, 3600.0);
+    detection.update_seconds = section.number("update_seconds", detection.update_seconds, 0.1, 86'400.0);
+    return detection;
+}
+
+std::chrono::milliseconds seconds(double value) {
+    return std::chrono::milliseconds(static_cast<std::int64_t>(value * 1000.0 + 0.5));
+}
+
+Config read_config(ConfigSection root) {
+    Config config;
+    config.station = root.section("station").required_name("name");
+
+    auto model = root.section("model");
+    config.bundle = model.required_text("bundle");
+    config.device = model.text("device", config.device);
+    const bool cuda = config.device.starts_with("cuda:") && config.device.size() > 5 &&
+                      config.device.find_first_not_of("0123456789", 5) == std::string::npos;
+    if (config.device != "auto" && config.device != "cpu" && !cuda) {
+        model.fault("device", fmt::format("\"{}\" must be auto, cpu or cuda:N", config.device));
+    }
+    config.threads = static_cast<int>(model.integer("threads", config.threads, 0, 256));
+
+    auto analysis = root.section("analysis");
+    config.hop_seconds = analysis.number("hop_seconds", config.hop_seconds, 0.05, 60.0);
+    config.max_batch = static_cast<int>(analysis.integer("max_batch", config.max_batch, 1, 1024));
+    config.max_batch_delay = seconds(analysis.number("max_batch_delay_seconds", 0.02, 0.0, 10.0));
+    config.queue_windows = static_cast<int>(analysis.integer("queue_windows", config.queue_windows, 1, 65536));
+    config.silence_timeout = seconds(analysis.number("silence_timeout_seconds", 10.0, 0.5, 3600.0));
+
+    config.detection = read_detection(root.section("detection"));
+
+    std::set<std::string> names;
+    for (auto& section : root.sections("source")) {
+        config.sources.push_back(read_source(section));
+        const auto& name = config.sources.back().name;
+        if (!name.empty() && !names.insert(name).second) section.fault("name", fmt::format("\"{}\" is used twice", name));
+    }
+    if (!root.has("source")) root.fault("source", "at least one [[source]] is needed");
+    if (config.sources.size() > kMostSources) root.fault("source", fmt::format("more than {} sources", kMostSources));
+
+    auto publish = root.section("publish");
+    config.publish_endpoint = publish.text("endpoint", config.publish_endpoint);
+    if (!config.publish_endpoint.starts_with("tcp://127.0.0.1:") && !config.publish_endpoint.starts_with("tcp://[::1]:") &&
+        !config.publish_endpoint.starts_with("tcp://localhost:") && !config.publish_endpoint.starts_with("ipc://")) {
+        publish.fault("endpoint", "must be on loopback (tcp://127.0.0.1:PORT) or ipc://: it is neither encrypted nor authenticated");
+    }
+    config.publish_scores = publish.flag("scores", config.publish_scores);
+    config.status_interval = seconds(publish.number("status_seconds", 10.0, 0.1, 3600.0));
+
+    auto http = root.section("http");
+    config.http_listen = http.text("listen", config.http_listen);
+    if (!config.http_listen.empty() && !config.http_listen.starts_with("127.0.0.1:") &&
+        !config.http_listen.starts_with("[::1]:")) {
+        http.fault("listen", "must be on loopback (127.0.0.1:PORT), or empty for no HTTP");
+    }
+
+    config.log_level = root.section("log").choice("level", {"trace", "debug", "info", "warning", "error"}, "info");
+    return config;
+}
+
+// Faults that only show when configuration and model are held against each other.
+void check_against_model(ConfigSection root, const Config& config, const Bundle& bundle) {
+    if (config.hop_seconds > bundle.front_end.window_seconds) {
+        root.section("analysis").fault("hop_seconds", fmt::format("{} is more than the model's window of {} s: sound would be skipped",
+                                                                  config.hop_seconds, bundle.front_end.window_seconds));
+    }
+    auto thresholds = root.section("detection").section("thresholds");
+    for (const auto& [code, threshold] : config.detection.thresholds) {
+        const bool known = std::any_of(bundle.labels.begin(), bundle.labels.end(), [&](const auto& label) { return label.code == code; });
+        if (!known) thresholds.fault(code, "the model has no such class");
+    }
+}
+
+}  // namespace
+
+Station load_station(const std::filesystem::path& path) {
+    ConfigDocument document(path);
+    Station station;
+    station.config = read_config(document.root());
+    if (!station.config.bundle.empty()) {
+        try {
+            station.bundle = read_bundle(station.config.bundle);
+            check_against_model(document.root(), station.config, station.bundle);
+        } catch (const std::exception& error) {
+            document.root().section("model").fault("bundle", error.what());
+        }
+    }
+    document.finish();
+    return station;
+}
+
+Config parse_config(std::string_view text, const std::string& file) {
+    ConfigDocument document(text, file);
+    auto config = read_config(document.root());
+    document.finish();
+    return config;
+}
+
+std::optional<UtcTime> start_from_file_name(const std::filesystem::path& path) {
+    const std::string stem = path.stem().string();
+    // The last place where _YYYYMMDD_HHMMSS fits, as a site's own name may hold digits.
+    for (std::size_t at = stem.size() < 16 ? 0 : stem.size() - 16 + 1; at-- > 0;) {
+        if (stem[at] != '_' || stem[at + 9] != '_') continue;
+        if (at + 16 < stem.size() && stem[at + 16] >= '0' && stem[at + 16] <= '9') continue;
+        const auto part = [&](std::size_t from, std::size_t count) { return stem.substr(at + from, count); };
+        const auto time = from_iso8601(part(1, 4) + "-" + part(5, 2) + "-" + part(7, 2) + "T" + part(10, 2) + ":" +
+                                       part(12, 2) + ":" + part(14, 2) + "Z");
+        if (time) return time;
+    }
+    return std::nullopt;
+}
+
+}  // namespace chorus

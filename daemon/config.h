@@ -1,0 +1,73 @@
+#pragma once
+// chorusd's configuration, as config/chorusd.toml explains it key by key.
+
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "model/bundle.h"
+#include "streaming/audio_block.h"
+
+namespace chorus {
+
+struct SourceConfig {
+    std::string name;
+    std::string launch;             // the GStreamer fragment, made from a short form where one was given
+    bool is_file = false;           // ends by itself, never drops, is not opened again
+    bool realtime = false;          // a file plays at its own speed
+    std::optional<UtcTime> start;   // UTC of a file's first sample
+    bool operator==(const SourceConfig&) const = default;
+};
+
+struct DetectionConfig {
+    double threshold_scale = 1.0;               // multiplies the bundle's thresholds
+    std::map<std::string, double> thresholds;   // by code; instead of the bundle's
+    double hysteresis = 0.7;                    // an event goes on while scores stay above threshold * hysteresis
+    int min_windows = 1;
+    double merge_gap_seconds = 1.0;
+    double update_seconds = 10.0;               // between updates of an open event
+};
+
+struct Config {
+    std::string station;
+    std::filesystem::path bundle;
+    std::string device = "auto";
+    int threads = 0;
+
+    double hop_seconds = 1.0;
+    int max_batch = 16;
+    std::chrono::milliseconds max_batch_delay{20};
+    int queue_windows = 64;  // per source
+
+    DetectionConfig detection;
+    std::vector<SourceConfig> sources;
+
+    std::string publish_endpoint = "tcp://127.0.0.1:7740";
+    bool publish_scores = false;
+    std::chrono::milliseconds status_interval{10'000};
+
+    std::string http_listen = "127.0.0.1:9740";  // empty: no HTTP
+    std::chrono::milliseconds silence_timeout{10'000};
+    std::string log_level = "info";
+};
+
+/// A configuration and the model it names.
+struct Station {
+    Config config;
+    Bundle bundle;
+};
+
+/// Reads the configuration and opens the model; throws ConfigError with every fault of both.
+Station load_station(const std::filesystem::path& path);
+
+/// The configuration alone, without opening the model; throws ConfigError with every fault.
+Config parse_config(std::string_view text, const std::string& file);
+
+/// "<SITE>_<YYYYMMDD>_<HHMMSS>[...].wav", the usual name recorders give, read as UTC.
+std::optional<UtcTime> start_from_file_name(const std::filesystem::path& path);
+
+}  // namespace chorus

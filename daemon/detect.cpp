@@ -1,0 +1,148 @@
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <iostream>
+#include <set>
+#include <tuple>
+
+#include "config/program.h"
+#include "daemon/commands.h"
+#include "daemon/event_writer.h"
+#include "daemon/pipeline.h"
+#include "streaming/audio_source.h"
+
+namespace chorus {
+namespace {
+
+using namespace std::chrono_literals;
+namespace fs = std::filesystem;
+
+/// Keeps the closed events.
+class Collector : public DetectionSink {
+  public:
+    void on_event(Event event) override {
+        if (event.phase == EventPhase::kClose) events.push_back(std::move(event));
+    }
+    std::vector<Event> events;
+};
+
+// Folders are searched, in the order of names, for what looks like sound.
+std::vector<fs::path> find_recordings(const std::vector<fs::path>& given) {
+    static const std::set<std::string> kEndings = {".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".w64", ".rf64", ".m4a", ".wv"};
+    std::vector<fs::path> found;
+    for (const auto& path : given) {
+        if (!fs::is_directory(path)) {
+            found.push_back(path);
+            continue;
+        }
+        std::vector<fs::path> inside;
+        for (const auto& entry : fs::recursive_directory_iterator(path, fs::directory_options::skip_permission_denied)) {
+            std::string ending = entry.path().extension().string();
+            std::transform(ending.begin(), ending.end(), ending.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+            if (entry.is_regular_file() && kEndings.contains(ending)) inside.push_back(entry.path());
+        }
+        if (inside.empty()) throw std::runtime_error(fmt::format("{}: no recordings in this folder", path.string()));
+        std::sort(inside.begin(), inside.end());
+        found.insert(found.end(), inside.begin(), inside.end());
+    }
+    return found;
+}
+
+// A topic-safe name for a file.
+std::string source_name(const fs::path& path) {
+    std::string name = path.stem().string().substr(0, 64);
+    std::replace_if(name.begin(), name.end(), [](unsigned char c) { return !std::isalnum(c) && c != '_' && c != '-'; }, '_');
+    return name.empty() ? "recording" : name;
+}
+
+/// One recording after another through the service's pipeline.
+class RecordingAnalyser {
+  public:
+    explicit RecordingAnalyser(const DetectOptions& options)
+        : bundle_(read_bundle(options.bundle)),
+          front_end_(bundle_.front_end),
+          classifier_(make_classifier(bundle_, {.device = options.device, .threads = options.threads})) {
+        config_.station = options.station;
+        config_.hop_seconds = options.hop_seconds;
+        config_.detection.min_windows = options.min_windows;
+        config_.detection.merge_gap_seconds = options.merge_gap_seconds;
+        config_.detection.hysteresis = options.hysteresis;
+        config_.detection.threshold_scale = options.threshold_scale;
+        config_.max_batch_delay = 0ms;
+        if (options.hop_seconds > bundle_.front_end.window_seconds) {
+            throw std::runtime_error(fmt::format("--hop {}: more than the model's window of {} s: sound would be skipped",
+                                                 options.hop_seconds, bundle_.front_end.window_seconds));
+        }
+    }
+
+    /// Events in order of start, channel and code; throws with one line when the recording can't be analysed.
+    std::vector<Event> analyse(const fs::path& path) {
+        SourceConfig source;
+        source.name = source_name(path);
+        source.launch = launch_for_file(path.string());
+        source.is_file = true;
+        source.start = start_from_file_name(path);
+        config_.sources = {source};
+
+        Collector collector;
+        Metrics metrics(config_.station);
+        Pipeline pipeline(config_, bundle_, front_end_, *classifier_, collector, metrics, [&](const SourceConfig& wanted) {
+            return open_gstreamer_source({.name = path.string(), .launch = wanted.launch});
+        });
+        pipeline.start();
+        while (!pipeline.wait_finished(1h)) {
+        }
+        pipeline.rethrow_failure();
+        const auto report = pipeline.sources().front();
+        if (report.state == SourceState::kFailed) throw std::runtime_error(report.error);
+        refuse_if_short(path, report);
+
+        for (auto& event : collector.events) {
+            event.file = path.string();
+            event.latency_ms.reset();
+        }
+        std::sort(collector.events.begin(), collector.events.end(), [](const Event& a, const Event& b) {
+            return std::tie(a.start_sample, a.channel, a.code) < std::tie(b.start_sample, b.channel, b.code);
+        });
+        return std::move(collector.events);
+    }
+
+    const FrontEndParameters& front_end() const { return bundle_.front_end; }
+
+  private:
+    void refuse_if_short(const fs::path& path, const SourceReport& report) const {
+        for (const auto& channel : report.channels) {
+            if (channel.samples.analysed > 0) continue;
+            throw std::runtime_error(fmt::format("{}: {:.2f} s of sound is less than the model's window of {:g} s: not analysed", path.string(),
+                                                 static_cast<double>(channel.samples.in) / std::max(report.sample_rate_hz, 1),
+                                                 bundle_.front_end.window_seconds));
+        }
+    }
+
+    Config config_;
+    Bundle bundle_;
+    FrontEnd front_end_;
+    std::unique_ptr<Classifier> classifier_;
+};
+
+}  // namespace
+
+int detect_in_recordings(const DetectOptions& options) {
+    set_up_logging("off");  // a recording's failure is said below, once
+    RecordingAnalyser analyser(options);
+    const auto writer = make_event_writer(options.format, std::cout, analyser.front_end().f_min_hz, analyser.front_end().f_max_hz);
+    int failed = 0;
+    for (const auto& path : find_recordings(options.recordings)) {
+        try {
+            for (const auto& event : analyser.analyse(path)) writer->write(event);
+            std::cout.flush();
+        } catch (const std::exception&) {
+            ++failed;
+            std::cerr << "chorusd: " << current_exception_message() << '\n';
+        }
+    }
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+}  // namespace chorus

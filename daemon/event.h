@@ -1,0 +1,49 @@
+#pragma once
+// What the world sees of a detection. The message is described by config/schemas/event.schema.json.
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "daemon/detector.h"
+#include "streaming/audio_block.h"
+
+namespace chorus {
+
+struct Event {
+    EventPhase phase = EventPhase::kOpen;
+    std::int64_t seq = 0;  // per station, one apart, from 1; 0: not published
+    std::string station;
+    std::string source;
+    std::string file;  // of `detect` only: the recording as named on the command line
+    int channel = 0;  // from 0
+    std::string code;
+    std::string label;  // scientific name
+    std::optional<UtcTime> start;
+    std::optional<UtcTime> end;
+    std::int64_t start_sample = 0;
+    std::int64_t end_sample = 0;
+    int sample_rate_hz = 0;
+    float peak_score = 0;
+    double mean_score = 0;
+    int windows = 0;
+    float threshold = 0;
+    std::string model;  // bundle id
+    bool clock_synced = false;
+    MonotonicTime sound_received;  // when the last sample this message rests on had arrived
+    std::optional<double> latency_ms;
+};
+
+std::string to_string(EventPhase phase);  // "open", "update", "close"
+
+/// 26 characters of a ULID (Crockford base 32): 48 bits of the start in milliseconds, then 80 bits of a hash of
+/// station, source, channel, code, model and start sample. The same event of the same sound has the same id, always;
+/// it does not change with the phase.
+std::string event_id(const Event& event);
+
+std::string to_json(const Event& event);
+
+/// "event.<station>.<source>.<channel>.<code>"
+std::string topic_of(const Event& event);
+
+}  // namespace chorus

@@ -1,0 +1,151 @@
+#include "daemon/metrics.h"
+
+#include <fmt/format.h>
+#include <prometheus/text_serializer.h>
+
+#include "daemon/time_format.h"
+#include "model/bundle.h"
+
+namespace chorus {
+namespace {
+
+using prometheus::ClientMetric;
+using prometheus::MetricFamily;
+using prometheus::MetricType;
+using Labels = std::vector<ClientMetric::Label>;
+using Buckets = prometheus::Histogram::BucketBoundaries;
+
+const Buckets kSecondsBuckets = {0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.06, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60};
+
+prometheus::Histogram& histogram(prometheus::Registry& registry, const std::string& station, const std::string& name,
+                                 const std::string& help, const Buckets& buckets) {
+    return prometheus::BuildHistogram().Name(name).Help(help).Labels({{"station", station}}).Register(registry).Add({}, buckets);
+}
+
+prometheus::Counter& counter(prometheus::Registry& registry, const std::string& station, const std::string& name,
+                             const std::string& help) {
+    return prometheus::BuildCounter().Name(name).Help(help).Labels({{"station", station}}).Register(registry).Add({});
+}
+
+MetricFamily family(const std::string& name, const std::string& help, MetricType type) {
+    MetricFamily made;
+    made.name = name;
+    made.help = help;
+    made.type = type;
+    return made;
+}
+
+void add(MetricFamily& to, Labels labels, double value) {
+    ClientMetric metric;
+    metric.label = std::move(labels);
+    metric.counter.value = value;
+    metric.gauge.value = value;
+    to.metric.push_back(std::move(metric));
+}
+
+}  // namespace
+
+/// Sources report themselves as one consistent moment a source, so that the books balance at every scrape.
+class Metrics::SourceCollector : public prometheus::Collectable {
+  public:
+    explicit SourceCollector(std::string station) : station_(std::move(station)) {}
+
+    void watch(std::function<std::vector<SourceReport>()> sources) {
+        const std::lock_guard lock(mutex_);
+        sources_ = std::move(sources);
+    }
+
+    std::vector<MetricFamily> Collect() const override {
+        const std::lock_guard lock(mutex_);
+        if (!sources_) return {};
+        const auto reports = sources_();
+        auto up = family("chorus_source_up", "1 while sound comes in", MetricType::Gauge);
+        auto reconnects = family("chorus_source_reconnects_total", "Times the source was opened again", MetricType::Counter);
+        auto gaps = family("chorus_gaps_total", "Interruptions of the sound", MetricType::Counter);
+        auto gap_seconds = family("chorus_gap_seconds_total", "Sound lost in gaps", MetricType::Counter);
+        auto synced = family("chorus_clock_synced", "1 while the kernel holds the clock to be synchronised", MetricType::Gauge);
+        auto in = family("chorus_samples_in_total", "Samples that came in", MetricType::Counter);
+        auto analysed = family("chorus_samples_analysed_total", "Samples whose first window was scored", MetricType::Counter);
+        auto dropped = family("chorus_samples_dropped_total", "Samples whose first window was not scored", MetricType::Counter);
+        auto pending = family("chorus_samples_pending", "Samples that wait", MetricType::Gauge);
+        auto windows = family("chorus_windows_total", "Windows scored", MetricType::Counter);
+        auto level = family("chorus_level_dbfs", "Level of the last block, RMS", MetricType::Gauge);
+        auto clipped = family("chorus_clipped_samples_total", "Samples at full scale", MetricType::Counter);
+        for (const auto& source : reports) {
+            const Labels labels = {{"station", station_}, {"source", source.name}};
+            add(up, labels, source.state == SourceState::kUp ? 1 : 0);
+            add(reconnects, labels, static_cast<double>(source.reconnects));
+            add(gaps, labels, static_cast<double>(source.gaps));
+            add(gap_seconds, labels, source.gap_seconds);
+            add(synced, labels, source.clock_synced ? 1 : 0);
+            for (std::size_t channel = 0; channel < source.channels.size(); ++channel) {
+                const auto& [samples, sound] = source.channels[channel];
+                Labels each = labels;
+                each.push_back({"channel", std::to_string(channel)});
+                add(in, each, static_cast<double>(samples.in));
+                add(analysed, each, static_cast<double>(samples.analysed));
+                add(pending, each, static_cast<double>(samples.pending));
+                add(windows, each, static_cast<double>(sound.windows));
+                add(level, each, sound.rms_dbfs);
+                add(clipped, each, static_cast<double>(sound.clipped_samples));
+                for (const auto reason : kDropReasons) {
+                    Labels with_reason = each;
+                    with_reason.push_back({"reason", to_string(reason)});
+                    add(dropped, with_reason, static_cast<double>(samples.dropped[static_cast<std::size_t>(reason)]));
+                }
+            }
+        }
+        return {up, reconnects, gaps, gap_seconds, synced, in, analysed, dropped, pending, windows, level, clipped};
+    }
+
+  private:
+    const std::string station_;
+    mutable std::mutex mutex_;
+    std::function<std::vector<SourceReport>()> sources_;
+};
+
+Metrics::Metrics(const std::string& station)
+    : registry_(std::make_shared<prometheus::Registry>()),
+      batch_windows(histogram(*registry_, station, "chorus_batch_windows", "Windows scored at once", {1, 2, 4, 8, 16, 32, 64, 128})),
+      queue_seconds(histogram(*registry_, station, "chorus_queue_seconds", "A window's wait for the classifier", kSecondsBuckets)),
+      compute_seconds(histogram(*registry_, station, "chorus_compute_seconds", "Scoring of one batch", kSecondsBuckets)),
+      top_score(histogram(*registry_, station, "chorus_top_score", "The highest score of each window",
+                          {0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99})),
+      sound_to_publish_seconds(histogram(*registry_, station, "chorus_sound_to_publish_seconds",
+                                         "From the arrival of a window's last sample to its event's being handed to ZeroMQ", kSecondsBuckets)),
+      inference_errors(counter(*registry_, station, "chorus_inference_errors_total", "Batches the classifier failed on")),
+      messages_published(counter(*registry_, station, "chorus_messages_published_total", "Messages handed to ZeroMQ")),
+      messages_dropped(counter(*registry_, station, "chorus_messages_dropped_total", "Messages dropped because the feed fell behind")),
+      events_(prometheus::BuildCounter().Name("chorus_events_total").Help("Event messages by class and phase").Labels({{"station", station}}).Register(*registry_)),
+      rejected_(prometheus::BuildCounter().Name("chorus_candidates_rejected_total").Help("Runs of hits that made no event").Labels({{"station", station}}).Register(*registry_)),
+      model_info_(prometheus::BuildGauge().Name("chorus_model_info").Help("The model in use").Labels({{"station", station}}).Register(*registry_)),
+      model_created_(prometheus::BuildGauge().Name("chorus_model_created_timestamp_seconds").Help("When the model in use was made").Labels({{"station", station}}).Register(*registry_)),
+      source_collector_(std::make_shared<SourceCollector>(station)) {
+    rejected_.Add({{"reason", "min_windows"}});
+}
+
+void Metrics::count_event(const std::string& source, int channel, const std::string& code, const std::string& phase) {
+    events_.Add({{"source", source}, {"channel", std::to_string(channel)}, {"code", code}, {"phase", phase}}).Increment();
+}
+
+void Metrics::count_rejected(const std::string& reason, double count) { rejected_.Add({{"reason", reason}}).Increment(count); }
+
+void Metrics::set_model(const Bundle& bundle) {
+    model_info_.Add({{"model", bundle.id}, {"architecture", to_string(bundle.architecture)}}).Set(1);
+    if (const auto created = from_iso8601(bundle.created)) {
+        model_created_.Add({}).Set(static_cast<double>(created->time_since_epoch().count()) / 1e6);
+    }
+}
+
+void Metrics::watch_sources(std::function<std::vector<SourceReport>()> sources) {
+    source_collector_->watch(std::move(sources));
+}
+
+std::string Metrics::text() const {
+    auto families = registry_->Collect();
+    auto sources = source_collector_->Collect();
+    families.insert(families.end(), std::make_move_iterator(sources.begin()), std::make_move_iterator(sources.end()));
+    return prometheus::TextSerializer().Serialize(families);
+}
+
+}  // namespace chorus

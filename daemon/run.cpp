@@ -1,0 +1,107 @@
+#include <fmt/format.h>
+#include <signal.h>
+#include <spdlog/spdlog.h>
+#include <systemd/sd-daemon.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <optional>
+
+#include "config/program.h"
+#include "daemon/commands.h"
+#include "daemon/config.h"
+#include "daemon/feed.h"
+#include "daemon/http_server.h"
+#include "daemon/pipeline.h"
+
+namespace chorus {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr auto kDrainTime = 1s;  // what is queued may still be analysed for so long after a stop signal
+
+// Before any thread exists, so that all inherit it and only wait_for_signal() sees them.
+sigset_t block_stop_signals() {
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+    signal(SIGPIPE, SIG_IGN);
+    return signals;
+}
+
+bool wait_for_signal(const sigset_t& signals, std::chrono::milliseconds timeout) {
+    const timespec time{.tv_sec = timeout.count() / 1000, .tv_nsec = timeout.count() % 1000 * 1'000'000};
+    return sigtimedwait(&signals, nullptr, &time) > 0;
+}
+
+std::map<std::string, HttpServer::Page> pages(const Metrics& metrics, const Pipeline& pipeline) {
+    return {{"/metrics", [&] { return HttpResponse{.content_type = "text/plain; version=0.0.4; charset=utf-8", .body = metrics.text()}; }},
+            {"/healthz",
+             [&] {
+                 const auto reason = pipeline.ill_health();
+                 return HttpResponse{.status = reason.empty() ? 200 : 503, .body = (reason.empty() ? "ok" : reason) + "\n"};
+             }},
+            {"/readyz", [&] {
+                 const bool ready = pipeline.all_sources_heard();
+                 return HttpResponse{.status = ready ? 200 : 503, .body = ready ? "ready\n" : "waiting for sound\n"};
+             }}};
+}
+
+}  // namespace
+
+int run_service(const std::filesystem::path& config_path) {
+    const auto stop_signals = block_stop_signals();
+    const auto station = load_station(config_path);
+    const Config& config = station.config;
+    set_up_logging(config.log_level);
+
+    Metrics metrics(config.station);
+    metrics.set_model(station.bundle);
+    Feed feed({.station = config.station, .endpoint = config.publish_endpoint, .scores = config.publish_scores, .status_interval = config.status_interval},
+              station.bundle, metrics);
+    const FrontEnd front_end(station.bundle.front_end);
+    const auto classifier = make_classifier(station.bundle, {.device = config.device, .threads = config.threads});
+    Pipeline pipeline(config, station.bundle, front_end, *classifier, feed, metrics, [](const SourceConfig& source) {
+        return open_gstreamer_source({.name = source.name, .launch = source.launch, .realtime = source.realtime});
+    });
+    struct StopInOrder {  // the feed's thread asks the pipeline for its sources
+        Pipeline& pipeline;
+        Feed& feed;
+        ~StopInOrder() {
+            pipeline.stop(0ms);
+            feed.stop();
+        }
+    } stop_in_order{pipeline, feed};
+
+    std::vector<std::string> names;
+    for (const auto& source : config.sources) names.push_back(source.name);
+    feed.start([&] { return pipeline.sources(); }, names);
+    std::optional<HttpServer> http;
+    if (!config.http_listen.empty()) http.emplace(config.http_listen, pages(metrics, pipeline));
+
+    spdlog::info("station {}: model {} ({}, {} classes) on {}", config.station, station.bundle.id, to_string(station.bundle.architecture),
+                 station.bundle.labels.size(), classifier->description());
+    spdlog::info("publishing on {}", feed.endpoint());
+    if (http) spdlog::info("serving HTTP on {}:{}", config.http_listen.substr(0, config.http_listen.rfind(':')), http->port());
+    pipeline.start();
+
+    bool ready = false;
+    while (!pipeline.finished() && !wait_for_signal(stop_signals, 200ms)) {
+        if (!ready && pipeline.all_sources_heard()) {
+            ready = true;
+            sd_notify(0, "READY=1");
+        }
+    }
+    spdlog::info("station {}: ending", config.station);
+    sd_notify(0, "STOPPING=1");
+    pipeline.stop(kDrainTime);
+    feed.stop();
+    pipeline.rethrow_failure();
+    const auto sources = pipeline.sources();
+    return std::any_of(sources.begin(), sources.end(), [](const auto& source) { return source.state == SourceState::kFailed; });
+}
+
+}  // namespace chorus

@@ -1,0 +1,30 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "streaming/audio_block.h"
+
+namespace chorus {
+
+/// One window of one channel on its way to the classifier; positions are the source's sample indices.
+struct Window {
+    std::size_t source = 0;
+    int channel = 0;
+    std::int64_t stretch = 0;  // counts the unbroken stretches of the source; no event spans two
+    std::int64_t start_sample = 0;
+    std::int64_t end_sample = 0;
+    std::int64_t booked_samples = 0;  // those no earlier window of the stretch holds
+    int sample_rate_hz = 0;
+    std::optional<UtcTime> end_time;
+    bool clock_synced = false;
+    MonotonicTime received;  // when the last sample had arrived
+    MonotonicTime queued;
+    std::vector<float> features;  // [mels, frames], normalised; empty: a mark that the stretch has ended
+
+    bool ends_stretch() const { return features.empty(); }
+};
+
+}  // namespace chorus
