@@ -25,7 +25,9 @@ class Classifier {
 
 struct ClassifierOptions {
     std::string device = "auto";  // "auto" | "cpu" | "cuda:N"
-    int threads = 0;              // of one forward pass on the CPU; 0: as many as cores
+    // Of one forward pass on the CPU. More than one only pays with cores to themselves: OpenMP's threads wait by
+    // spinning, and on busy cores that costs tens of times what it saves (OMP_WAIT_POLICY=passive softens it). 0: one.
+    int threads = 0;
 };
 
 /// Throws std::runtime_error with one clear line: tensors missing, unknown or of the wrong shape, or a device that is

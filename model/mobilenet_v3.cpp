@@ -36,10 +36,10 @@ struct ConvNormOptions {
 
 class ConvNormImpl : public nn::Module {
   public:
-    explicit ConvNormImpl(const ConvNormOptions& options) : activation_(options.activation) {
+    explicit ConvNormImpl(const ConvNormOptions& options) : options_(options) {
         conv_ = register_module("0", nn::Conv2d(nn::Conv2dOptions(options.in, options.out, options.kernel)
                                                     .stride(options.stride)
-                                                    .padding((options.kernel - 1) / 2)
+                                                    .padding(padding(options))
                                                     .groups(options.groups)
                                                     .bias(false)));
         norm_ = register_module("1", nn::BatchNorm2d(nn::BatchNorm2dOptions(options.out)
@@ -49,27 +49,29 @@ class ConvNormImpl : public nn::Module {
     }
 
     torch::Tensor forward(torch::Tensor input) {
-        auto output = conv_->forward(std::move(input));
-        if (!folded_) output = norm_->forward(output);
-        return activate(std::move(output), activation_);
+        auto output = torch::conv2d(input, conv_->weight, folded_bias_, options_.stride, padding(options_),
+                                    /*dilation=*/1, options_.groups);
+        if (!folded_bias_.defined()) output = norm_->forward(output);
+        return activate(std::move(output), options_.activation);
     }
 
     void fold() {
-        if (folded_) return;
+        if (folded_bias_.defined()) return;
         const auto scale = norm_->weight.to(torch::kFloat64) /
                            torch::sqrt(norm_->running_var.to(torch::kFloat64) + kBatchNormEpsilon);
         const auto shift = norm_->bias.to(torch::kFloat64) - norm_->running_mean.to(torch::kFloat64) * scale;
         conv_->weight.set_data((conv_->weight.to(torch::kFloat64) * scale.view({-1, 1, 1, 1})).to(torch::kFloat32));
-        conv_->bias = conv_->register_parameter("bias", shift.to(torch::kFloat32), /*requires_grad=*/false);
-        folded_ = true;
+        folded_bias_ = register_buffer("folded_bias", shift.to(torch::kFloat32));
     }
 
   private:
     static constexpr double kBatchNormEpsilon = 1e-3;
+    static int padding(const ConvNormOptions& options) { return (options.kernel - 1) / 2; }
+
+    ConvNormOptions options_;
     nn::Conv2d conv_{nullptr};
     nn::BatchNorm2d norm_{nullptr};
-    Activation activation_;
-    bool folded_ = false;
+    torch::Tensor folded_bias_;  // undefined until the normalisation is folded into the convolution
 };
 TORCH_MODULE(ConvNorm);
 

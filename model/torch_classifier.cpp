@@ -2,9 +2,9 @@
 #include <fmt/format.h>
 #include <torch/torch.h>
 
+#include <algorithm>
 #include <charconv>
 #include <stdexcept>
-#include <thread>
 
 #include "model/classifier.h"
 #include "model/mobilenet_v3.h"
@@ -48,7 +48,7 @@ class TorchClassifier final : public Classifier {
   public:
     TorchClassifier(const Bundle& bundle, const ClassifierOptions& options)
         : device_(find_device(options.device)),
-          threads_(options.threads > 0 ? options.threads : static_cast<int>(std::thread::hardware_concurrency())),
+          threads_(std::max(options.threads, 1)),
           mels_(bundle.front_end.mels),
           frames_(bundle.front_end.frames()),
           classes_(bundle.labels.size()),
