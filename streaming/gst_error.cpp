@@ -93,6 +93,12 @@ std::string useful_part(const gchar* debug) {
     return std::string(text.substr(line + 1));
 }
 
+bool is_damage(const GError& error) {
+    return error.domain == GST_STREAM_ERROR &&
+           (error.code == GST_STREAM_ERROR_TYPE_NOT_FOUND || error.code == GST_STREAM_ERROR_WRONG_TYPE ||
+            error.code == GST_STREAM_ERROR_DECODE || error.code == GST_STREAM_ERROR_DEMUX);
+}
+
 std::string on_one_line(std::string text) {
     std::replace_if(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < ' '; }, ' ');
     text.erase(text.find_last_not_of(" .") + 1);
@@ -122,6 +128,15 @@ std::string describe_error(const std::string& name, GstElement* pipeline, GstMes
 
     auto text = on_one_line(error->message);
     const auto more = on_one_line(useful_part(debug.get()));
+    if (!path.empty()) {
+        const auto type = media_type(pipeline);
+        if (more.find("not-linked") != std::string::npos) {
+            return redact_urls(with_name(name, path, fmt::format("there is no sound in it ({})", type)));
+        }
+        if (is_damage(*error) || more.find("all streams without buffers") != std::string::npos) {
+            return redact_urls(with_name(name, path, fmt::format("damaged sound file ({}: {})", type, more)));
+        }
+    }
     const gchar* const element = GST_MESSAGE_SRC_NAME(message);
     if (!more.empty() && more != text) text += fmt::format(" ({}: {})", element, more);
     else text += fmt::format(" ({})", element);

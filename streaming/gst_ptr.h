@@ -18,6 +18,7 @@ struct Release {
 };
 
 using ElementPtr = std::unique_ptr<GstElement, Release<gst_object_unref>>;
+using PadPtr = std::unique_ptr<GstPad, Release<gst_object_unref>>;
 using BusPtr = std::unique_ptr<GstBus, Release<gst_object_unref>>;
 using ClockPtr = std::unique_ptr<GstClock, Release<gst_object_unref>>;
 using IteratorPtr = std::unique_ptr<GstIterator, Release<gst_iterator_free>>;

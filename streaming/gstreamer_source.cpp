@@ -32,12 +32,12 @@ constexpr auto kClosePatience = 1500ms;
 constexpr int kBlocksPerSecond = 8;    // blocks are at most about this long, 125 ms
 
 // The integer formats are turned into floats here: exactly, and several times faster than audioconvert does it.
-// Anything else audioconvert makes one of these. It can't mix: the channel count is left open towards the sink, and it
-// keeps the count that arrives.
+// Anything else audioconvert makes one of these. It can't mix: the count is left open towards the sink, so it keeps the
+// one that arrives, and see forget_positions.
 constexpr std::string_view kTail =
     " ! queue name=chorus_queue ! audioconvert dithering=none"
     " ! audio/x-raw,format=(string){F32LE,S32LE,S24LE,S16LE},layout=interleaved"
-    " ! appsink name=chorus_sink max-buffers=4 drop=false";
+    " ! appsink name=chorus_sink max-buffers=32 drop=false";
 
 void initialise_gstreamer() {
     static std::once_flag once;
@@ -59,6 +59,26 @@ std::optional<PcmFormat> pcm_format(GstAudioFormat format) {
         case GST_AUDIO_FORMAT_F32LE: return PcmFormat::kF32;
         default: return std::nullopt;
     }
+}
+
+// The channels of an array are no surround positions. Many recorders write no positions or nonsense, which audioconvert
+// refuses; so it is told that there are none, and has no reason to mix either.
+GstPadProbeReturn forget_positions(GstPad*, GstPadProbeInfo* info, gpointer) noexcept {
+    GstEvent* const event = GST_PAD_PROBE_INFO_EVENT(info);
+    if (GST_EVENT_TYPE(event) != GST_EVENT_CAPS) return GST_PAD_PROBE_OK;
+    GstCaps* caps = nullptr;
+    gst_event_parse_caps(event, &caps);
+    const GstStructure* const structure = gst_caps_get_structure(caps, 0);
+    int channels = 0;
+    if (!gst_structure_has_name(structure, "audio/x-raw") || !gst_structure_get_int(structure, "channels", &channels) ||
+        channels <= 2) {
+        return GST_PAD_PROBE_OK;
+    }
+    const gst::CapsPtr changed(gst_caps_copy(caps));
+    gst_caps_set_simple(changed.get(), "channel-mask", GST_TYPE_BITMASK, guint64{0}, nullptr);
+    GST_PAD_PROBE_INFO_DATA(info) = gst_event_new_caps(changed.get());
+    gst_event_unref(event);
+    return GST_PAD_PROBE_OK;
 }
 
 struct Format {
@@ -134,6 +154,8 @@ class GStreamerSource final : public AudioSource {
         queue_.reset(gst_bin_get_by_name(GST_BIN(pipeline_.get()), "chorus_queue"));
         bus_.reset(gst_element_get_bus(pipeline_.get()));
         bound_queue(kFileQueue, "no");
+        const gst::PadPtr input(gst_element_get_static_pad(queue_.get(), "sink"));
+        gst_pad_add_probe(input.get(), GST_PAD_PROBE_TYPE_EVENT_DOWNSTREAM, forget_positions, nullptr, nullptr);
     }
 
     void bound_queue(std::chrono::nanoseconds time, const char* leaky) {
@@ -198,7 +220,8 @@ class GStreamerSource final : public AudioSource {
             }
         }
         if (block_.samples.empty()) {
-            block_.samples.reserve(static_cast<std::size_t>(full_frames()) * static_cast<std::size_t>(format_.channels));
+            block_.samples.reserve(static_cast<std::size_t>(full_frames()) * static_cast<std::size_t>(format_.channels) +
+                                   bytes.size() / bytes_per_sample(reader_->format()));
             if (live_ && running_time) block_.capture_time = utc_of(*running_time);
         }
         reader_->read({bytes.data(), bytes.size()}, block_.samples);

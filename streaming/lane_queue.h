@@ -1,11 +1,13 @@
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <cstddef>
 #include <deque>
 #include <mutex>
 #include <optional>
+#include <stdexcept>
 #include <utility>
 #include <vector>
 
@@ -16,7 +18,10 @@ namespace chorus {
 template <class T>
 class LaneQueue {
   public:
-    LaneQueue(std::size_t lanes, std::size_t capacity_per_lane) : lanes_(lanes), capacity_(capacity_per_lane) {}
+    /// At least one lane with room for one item, else std::invalid_argument.
+    LaneQueue(std::size_t lanes, std::size_t capacity_per_lane) : lanes_(lanes), capacity_(capacity_per_lane) {
+        if (lanes == 0 || capacity_per_lane == 0) throw std::invalid_argument("a queue needs a lane and room in it");
+    }
 
     /// Never waits. Returns the item that had to make room: the lane's oldest, or `item` itself after close().
     std::optional<T> push_drop_oldest(std::size_t lane, T item) {
@@ -24,7 +29,7 @@ class LaneQueue {
         {
             const std::lock_guard lock(mutex_);
             if (closed_) return item;
-            auto& queue = lanes_[lane];
+            auto& queue = lanes_.at(lane);
             if (queue.size() >= capacity_) {
                 dropped = std::move(queue.front());
                 queue.pop_front();
@@ -41,8 +46,13 @@ class LaneQueue {
     std::optional<T> push_wait(std::size_t lane, T item) {
         {
             std::unique_lock lock(mutex_);
-            auto& queue = lanes_[lane];
-            not_full_.wait(lock, [&] { return closed_ || queue.size() < capacity_; });
+            auto& queue = lanes_.at(lane);
+            if (!closed_ && queue.size() >= capacity_) {
+                ++waiting_;
+                not_empty_.notify_one();
+                not_full_.wait(lock, [&] { return closed_ || queue.size() < capacity_; });
+                --waiting_;
+            }
             if (closed_) return item;
             queue.push_back(std::move(item));
             ++size_;
@@ -51,15 +61,15 @@ class LaneQueue {
         return std::nullopt;
     }
 
-    /// Up to `most` items: at once if there are that many, else what there is once `patience` has passed since the
-    /// first was seen. Empty only when closed and drained, or when `idle` passes with nothing there.
+    /// Up to `most` items: at once if there are that many, if a producer waits for room or after close(), else what
+    /// there is once `patience` has passed since the first was seen. Empty only when closed and drained, or when `idle`
+    /// passes with nothing there.
     std::vector<T> pop_batch(std::size_t most, std::chrono::microseconds patience, std::chrono::milliseconds idle) {
         std::vector<T> batch;
         std::unique_lock lock(mutex_);
         if (!not_empty_.wait_for(lock, idle, [&] { return closed_ || size_ > 0; }) || size_ == 0) return batch;
-        if (size_ < most && patience.count() > 0) {
-            not_empty_.wait_for(lock, patience, [&] { return closed_ || size_ >= most; });
-        }
+        not_empty_.wait_for(lock, patience, [&] { return closed_ || size_ >= most || producer_waits(); });
+        batch.reserve(std::min(most, size_));
         while (size_ > 0 && batch.size() < most) {
             auto& queue = lanes_[turn_];
             turn_ = (turn_ + 1) % lanes_.size();
@@ -94,13 +104,19 @@ class LaneQueue {
     }
 
   private:
+    // A producer that has room again may not have woken yet, so its lane is looked at too. Call with the mutex held.
+    bool producer_waits() const {
+        return waiting_ > 0 && std::any_of(lanes_.begin(), lanes_.end(), [&](const auto& q) { return q.size() >= capacity_; });
+    }
+
     mutable std::mutex mutex_;
     std::condition_variable not_empty_;
     std::condition_variable not_full_;
     std::vector<std::deque<T>> lanes_;
     std::size_t capacity_;
     std::size_t size_ = 0;
-    std::size_t turn_ = 0;
+    std::size_t turn_ = 0;     // the lane to be served next
+    std::size_t waiting_ = 0;  // producers in push_wait; patience would only make them idle
     bool closed_ = false;
 };
 

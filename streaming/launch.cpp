@@ -2,6 +2,7 @@
 #include <glib.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <stdexcept>
 #include <string_view>
 
@@ -15,12 +16,11 @@ constexpr std::string_view kSpace = " \t\r\n\v\f";
 bool is_plain(char c) { return g_ascii_isalnum(c) || std::string_view("_-+/:.").find(c) != std::string_view::npos; }
 
 // A value as gst-launch's grammar wants it. GStreamer reads a value twice: the grammar takes off the outer quotes and
-// the backslashes; what is left is read as a string, where a leading quote, the word NULL and bytes that are no UTF-8
-// have a meaning of their own. Only for those is the inner form spelt out in octal.
-std::string quoted(std::string_view value) {
+// the backslashes; what is left is read as a string, where a leading quote and the word NULL have a meaning of their
+// own. Only for those is the inner form spelt out in octal.
+std::string launch_value(std::string_view value) {
     std::string text(value.substr(0, value.find('\0')));
-    if (text.empty() || text.front() == '"' || text == "NULL" ||
-        !g_utf8_validate(text.data(), static_cast<gssize>(text.size()), nullptr)) {
+    if (text.empty() || text.front() == '"' || text == "NULL") {
         std::string inner = "\"";
         for (const char c : text) {
             if (is_plain(c)) {
@@ -39,6 +39,18 @@ std::string quoted(std::string_view value) {
     return result + '"';
 }
 
+std::string file_uri(const std::string& path) {
+    std::string uri = "file://";
+    for (const char c : std::filesystem::absolute(path).string()) {
+        if (is_plain(c)) {
+            uri += c;
+        } else {
+            uri += fmt::format("%{:02X}", static_cast<unsigned char>(c));
+        }
+    }
+    return uri;
+}
+
 // Host, or host and port: what stands before the path when there is no user in the URL.
 bool looks_like_host(std::string_view authority) {
     const auto colon = authority.front() == '[' ? authority.find("]:") : authority.find(':');
@@ -50,22 +62,26 @@ bool looks_like_host(std::string_view authority) {
 }  // namespace
 
 std::string launch_for_file(const std::string& path) {
+    constexpr std::string_view kOnlySound = "caps=audio/x-raw expose-all-streams=false";
+    // A launch line is UTF-8, the names on an old recorder's card need not be.
+    if (!g_utf8_validate(path.data(), static_cast<gssize>(path.size()), nullptr)) {
+        return fmt::format("uridecodebin uri={} {}", launch_value(file_uri(path)), kOnlySound);
+    }
     const std::string anchored = path.empty() || path.front() == '/' ? path : "./" + path;
-    return fmt::format("filesrc blocksize=1048576 location={} ! decodebin caps=audio/x-raw expose-all-streams=false",
-                       quoted(anchored));
+    return fmt::format("filesrc blocksize=1048576 location={} ! decodebin {}", launch_value(anchored), kOnlySound);
 }
 
-std::string launch_for_alsa(const std::string& device) { return fmt::format("alsasrc device={}", quoted(device)); }
+std::string launch_for_alsa(const std::string& device) { return fmt::format("alsasrc device={}", launch_value(device)); }
 
 std::string launch_for_pulse(const std::string& device) {
-    return device.empty() ? "pulsesrc" : fmt::format("pulsesrc device={}", quoted(device));
+    return device.empty() ? "pulsesrc" : fmt::format("pulsesrc device={}", launch_value(device));
 }
 
 std::string launch_for_rtsp(const std::string& url, int latency_ms) {
     // Cameras send pictures too: only the sound is linked.
     return fmt::format(
         "rtspsrc location={} latency={} protocols=tcp ! application/x-rtp,media=audio ! decodebin caps=audio/x-raw",
-        quoted(url), std::max(latency_ms, 0));
+        launch_value(url), std::max(latency_ms, 0));
 }
 
 std::string launch_for_rtp(const RtpOptions& options) {
@@ -86,7 +102,7 @@ std::string launch_for_rtp(const RtpOptions& options) {
         "channels=(int){},encoding-params=(string){}",
         options.encoding == "OPUS" ? 48000 : options.rate_hz, options.encoding, options.channels, options.channels);
     return fmt::format("udpsrc address={} port={} buffer-size=2097152 caps={} ! rtpjitterbuffer ! {}",
-                       quoted(options.address), options.port, quoted(caps), depayload);
+                       launch_value(options.address), options.port, launch_value(caps), depayload);
 }
 
 std::string redact_urls(std::string_view text) {

@@ -25,6 +25,7 @@ class PcmReader {
     /// Forgets a partial frame: what follows does not continue it.
     void restart() { partial_.clear(); }
 
+    PcmFormat format() const { return format_; }
     std::size_t frame_bytes() const { return frame_bytes_; }
 
   private:

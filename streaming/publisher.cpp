@@ -25,6 +25,15 @@ void notice_dead_peers(zmq::socket_t& socket) {
     socket.set(zmq::sockopt::tcp_keepalive_cnt, 3);
 }
 
+// libzmq would quietly take the port's lower 16 bits.
+void check_port(const std::string& endpoint) {
+    const auto port = endpoint.substr(endpoint.rfind(':') + 1);
+    const bool is_number = !port.empty() && port.find_first_not_of("0123456789") == std::string::npos;
+    if (is_number && (port.size() > 5 || std::stoi(port) > 65535)) {
+        throw std::runtime_error(fmt::format("{}: port {} is not in 0..65535", endpoint, port));
+    }
+}
+
 }  // namespace
 
 struct Publisher::Socket {
@@ -33,6 +42,7 @@ struct Publisher::Socket {
 };
 
 Publisher::Publisher(const std::string& endpoint) : socket_(std::make_unique<Socket>()) {
+    check_port(endpoint);
     auto& pub = socket_->pub;
     pub.set(zmq::sockopt::sndhwm, kQueuedMessages);
     pub.set(zmq::sockopt::linger, static_cast<int>(kLinger.count()));
@@ -59,6 +69,7 @@ struct Subscriber::Socket {
 };
 
 Subscriber::Subscriber(const std::string& endpoint, const std::string& prefix) : socket_(std::make_unique<Socket>()) {
+    check_port(endpoint);
     auto& sub = socket_->sub;
     sub.set(zmq::sockopt::rcvhwm, kQueuedMessages);
     sub.set(zmq::sockopt::linger, 0);
