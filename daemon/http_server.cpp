@@ -3,9 +3,12 @@
 #include <civetweb.h>
 #include <fmt/format.h>
 
+#include <atomic>
+#include <chrono>
 #include <cstring>
 #include <mutex>
 #include <stdexcept>
+#include <thread>
 
 #include "config/program.h"
 
@@ -83,13 +86,24 @@ HttpServer::HttpServer(const std::string& listen, std::map<std::string, Page> pa
         throw std::runtime_error(fmt::format("cannot serve HTTP on {}: {}", listen,
                                              impl_->last_error.empty() ? "the port is taken or the address is not ours" : impl_->last_error));
     }
+    host_ = listen.substr(0, listen.rfind(':'));
     mg_server_port port{};
     if (mg_get_server_ports(impl_->context, 1, &port) > 0) port_ = port.port;
     mg_set_request_handler(impl_->context, "**", &Impl::on_request, impl_.get());
 }
 
 HttpServer::~HttpServer() {
-    if (impl_->context != nullptr) mg_stop(impl_->context);
+    if (impl_->context == nullptr) return;
+    // CivetWeb looks whether it shall stop only when a connection comes or 2 s have passed: so connections come.
+    std::atomic<bool> stopped{false};
+    const std::jthread visitor([&] {
+        while (!stopped) {
+            mg_close_connection(mg_connect_client(host_.c_str(), port_, 0, nullptr, 0));
+            std::this_thread::sleep_for(std::chrono::milliseconds(20));
+        }
+    });
+    mg_stop(impl_->context);
+    stopped = true;
 }
 
 }  // namespace chorus

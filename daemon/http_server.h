@@ -31,6 +31,7 @@ class HttpServer {
   private:
     struct Impl;
     std::unique_ptr<Impl> impl_;
+    std::string host_;
     int port_ = 0;
 };
 

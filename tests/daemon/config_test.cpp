@@ -1,0 +1,98 @@
+#include "daemon/config.h"
+
+#include <gmock/gmock.h>
+
+#include <fstream>
+#include <sstream>
+
+#include "config/config_reader.h"
+
+namespace chorus {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+constexpr const char* kSmallest = "[station]\nname = 'a'\n[model]\nbundle = 'm'\n[[source]]\nname = 's'\nlaunch = 'audiotestsrc'\n";
+
+std::vector<std::string> faults_of(const std::string& text) {
+    try {
+        parse_config(text, "c.toml");
+    } catch (const ConfigError& error) {
+        std::vector<std::string> lines;
+        for (const auto& fault : error.faults()) lines.push_back(to_string(fault));
+        return lines;
+    }
+    return {};
+}
+
+TEST(Config, TheShippedExampleIsValidAndHoldsTheDefaults) {
+    std::ifstream file(std::string(CHORUS_TEST_DATA) + "/../../config/chorusd.toml");
+    std::stringstream text;
+    text << file.rdbuf();
+    const Config example = parse_config(text.str(), "chorusd.toml");
+    const Config defaults = parse_config(kSmallest, "c.toml");
+    EXPECT_EQ(example.station, "pond-7");
+    EXPECT_EQ(example.hop_seconds, defaults.hop_seconds);
+    EXPECT_EQ(example.max_batch, defaults.max_batch);
+    EXPECT_EQ(example.max_batch_delay, defaults.max_batch_delay);
+    EXPECT_EQ(example.queue_windows, defaults.queue_windows);
+    EXPECT_EQ(example.silence_timeout, defaults.silence_timeout);
+    EXPECT_EQ(example.detection.hysteresis, defaults.detection.hysteresis);
+    EXPECT_EQ(example.detection.merge_gap_seconds, defaults.detection.merge_gap_seconds);
+    EXPECT_EQ(example.detection.update_seconds, defaults.detection.update_seconds);
+    EXPECT_EQ(example.publish_endpoint, defaults.publish_endpoint);
+    EXPECT_EQ(example.status_interval, defaults.status_interval);
+    EXPECT_EQ(example.http_listen, defaults.http_listen);
+    EXPECT_EQ(example.device, defaults.device);
+}
+
+TEST(Config, SaysFiveFaultsAtOnce) {
+    EXPECT_THAT(faults_of("[station]\nname = 'a b'\n[model]\ndevice = 'gpu'\n[analysis]\nhop_seconds = -1\nhopp = 2\n[[source]]\nname = 's'\n"),
+                ElementsAre("c.toml:2: station.name: \"a b\" must be 1 to 64 letters, digits, '_' or '-'", "c.toml:3: model.bundle: is missing",
+                            "c.toml:4: model.device: \"gpu\" must be auto, cpu or cuda:N", HasSubstr("c.toml:6: analysis.hop_seconds: -1 must be"),
+                            "c.toml:7: analysis.hopp: unknown key", HasSubstr("c.toml:8: source[0]")));
+}
+
+TEST(Config, WantsExactlyOneKindOfSource) {
+    const std::string head = "[station]\nname = 'a'\n[model]\nbundle = 'm'\n";
+    EXPECT_THAT(faults_of(head + "[[source]]\nname = 's'\nalsa = 'hw:0'\nfile = 'x.wav'\n"), ElementsAre(HasSubstr("is one too many")));
+    EXPECT_THAT(faults_of(head + "[[source]]\nname = 's'\nalsa = 'hw:0'\nrealtime = true\n"), ElementsAre(HasSubstr("is for files only")));
+    EXPECT_THAT(faults_of(head + "[[source]]\nname = 's'\nalsa = 'hw:0'\n[[source]]\nname = 's'\nalsa = 'hw:1'\n"),
+                ElementsAre(HasSubstr("\"s\" is used twice")));
+    EXPECT_THAT(faults_of(head + "[[source]]\nname = 's'\nrtp = {}\n"), ElementsAre(HasSubstr("source[0].rtp.port: is missing")));
+    EXPECT_THAT(faults_of(head), ElementsAre(HasSubstr("at least one [[source]]")));
+}
+
+TEST(Config, ReadsAFilesStartFromItsNameOrItsKey) {
+    const std::string head = "[station]\nname = 'a'\n[model]\nbundle = 'm'\n[[source]]\nname = 's'\n";
+    const auto named = parse_config(head + "file = 'A_20260102_030405.wav'\n", "c.toml").sources[0];
+    EXPECT_TRUE(named.is_file);
+    EXPECT_TRUE(named.start.has_value());
+    const auto dated = parse_config(head + "file = 'x.wav'\nstart = '2026-01-02T03:04:05Z'\n", "c.toml").sources[0];
+    EXPECT_EQ(dated.start, named.start);
+    EXPECT_FALSE(parse_config(head + "file = 'x.wav'\n", "c.toml").sources[0].start.has_value());
+}
+
+TEST(Config, RefusesToPublishBeyondLoopback) {
+    EXPECT_THAT(faults_of(std::string(kSmallest) + "[publish]\nendpoint = 'tcp://0.0.0.0:7740'\n[http]\nlisten = '0.0.0.0:80'\n"),
+                ElementsAre(HasSubstr("publish.endpoint: must be on loopback"), HasSubstr("http.listen: must be on loopback")));
+}
+
+TEST(Config, NamesAModelThatCannotBeOpened) {
+    const auto path = std::filesystem::temp_directory_path() / "chorus_config_test.toml";
+    std::ofstream(path) << kSmallest << "[detection.thresholds]\nX = 2\n";
+    try {
+        load_station(path);
+        FAIL() << "a missing model and a bad threshold must be refused";
+    } catch (const ConfigError& error) {
+        ASSERT_EQ(error.faults().size(), 2U) << error.what();
+        EXPECT_EQ(error.faults()[0].key, "model.bundle");
+        EXPECT_EQ(error.faults()[0].line, 4);
+        EXPECT_EQ(error.faults()[1].key, "detection.thresholds.X");
+    }
+    std::filesystem::remove(path);
+}
+
+}  // namespace
+}  // namespace chorus

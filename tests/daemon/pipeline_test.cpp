@@ -1,0 +1,221 @@
+#include "daemon/pipeline.h"
+
+#include <gmock/gmock.h>
+
+#include "tests/daemon/fakes.h"
+
+namespace chorus {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::HasSubstr;
+
+Config config_for(bool file, double hop_seconds = 0.25) {
+    Config config;
+    config.station = "test";
+    config.hop_seconds = hop_seconds;
+    config.max_batch_delay = 0ms;
+    config.detection.merge_gap_seconds = 0.0;
+    SourceConfig source;
+    source.name = "script";
+    source.is_file = file;
+    config.sources = {source};
+    return config;
+}
+
+struct Outcome {
+    std::vector<Event> events;
+    SourceReport source;
+};
+
+Outcome analyse(const Config& config, const std::vector<SourceItem>& items, bool live = false) {
+    const Bundle bundle = tone_bundle();
+    const FrontEnd front_end(bundle.front_end);
+    ToneClassifier classifier;
+    RecordingSink sink;
+    Metrics metrics(config.station);
+    Pipeline pipeline(config, bundle, front_end, classifier, sink, metrics,
+                      [&](const SourceConfig&) { return std::make_unique<ScriptedSource>(items, live); });
+    pipeline.start();
+    EXPECT_TRUE(pipeline.wait_finished(60s));
+    pipeline.rethrow_failure();
+    return {sink.events(), pipeline.sources()[0]};
+}
+
+// Messages of one channel, without what the wall clock says.
+std::vector<std::string> messages(const std::vector<Event>& events, int channel) {
+    std::vector<std::string> lines;
+    for (Event event : events) {
+        event.latency_ms.reset();
+        if (event.channel == channel) lines.push_back(to_json(event));
+    }
+    return lines;
+}
+
+TEST(Pipeline, FindsEachCallOnItsChannel) {
+    const int rate = 48'000;
+    const auto outcome = analyse(config_for(true), cut_into_blocks({noise_with_tones(rate, 6.3, {{1.0, 2.0}}, 1), noise_with_tones(rate, 6.3, {{3.0, 4.0}}, 2),
+                                                                    noise_with_tones(rate, 6.3, {}, 3)}, rate, [] { return std::size_t{4800}; }));
+    std::vector<Event> closed;
+    for (const auto& event : outcome.events) {
+        if (event.phase == EventPhase::kClose) closed.push_back(event);
+    }
+    ASSERT_EQ(closed.size(), 2U);
+    std::sort(closed.begin(), closed.end(), [](const auto& a, const auto& b) { return a.channel < b.channel; });
+    EXPECT_EQ(closed[0].channel, 0);
+    EXPECT_LT(closed[0].start_sample, 2 * rate);
+    EXPECT_GT(closed[0].end_sample, 1 * rate);
+    EXPECT_EQ(closed[1].channel, 1);
+    EXPECT_LT(closed[1].start_sample, 4 * rate);
+    EXPECT_GT(closed[1].end_sample, 3 * rate);
+    ASSERT_EQ(outcome.source.channels.size(), 3U);
+    for (const auto& channel : outcome.source.channels) {
+        EXPECT_TRUE(channel.samples.balanced());
+        EXPECT_EQ(channel.samples.in, 302'400);
+        EXPECT_EQ(channel.samples.analysed, 302'400) << "the tail is analysed by a window that ends with the last sample";
+        EXPECT_EQ(channel.samples.pending, 0);
+    }
+}
+
+TEST(Pipeline, GivesTheSameEventsForAnyBlockSizes) {
+    std::mt19937 random(3);
+    for (const int rate : {16'000, 22'050, 44'100, 48'000}) {
+        const std::vector<std::vector<float>> sound = {noise_with_tones(rate, 5.21, {{0.7, 1.7}, {3.5, 4.5}}, 1), noise_with_tones(rate, 5.21, {{2.0, 3.0}}, 2)};
+        const auto whole = analyse(config_for(true), cut_into_blocks(sound, rate, [] { return std::size_t{1} << 30; }));
+        EXPECT_GE(whole.events.size(), 6U);
+        for (int round = 0; round < 2; ++round) {
+            const auto cut = analyse(config_for(true), cut_into_blocks(sound, rate, [&] { return random() % (round == 0 ? 50 : 20'000); }));
+            for (int channel = 0; channel < 2; ++channel) EXPECT_EQ(messages(cut.events, channel), messages(whole.events, channel)) << rate;
+        }
+    }
+}
+
+TEST(Pipeline, LetsNoEventSpanAGap) {
+    const int rate = 16'000;
+    // One tone right through, cut by half a second that was lost.
+    auto items = cut_into_blocks({noise_with_tones(rate, 3.0, {{0.0, 3.0}})}, rate, [] { return std::size_t{1600}; });
+    items.emplace_back(Gap{.samples = rate / 2, .sample_rate_hz = rate, .known = true, .reason = "lost"});
+    const auto rest = cut_into_blocks({noise_with_tones(rate, 3.0, {{0.0, 3.0}})}, rate, [] { return std::size_t{1600}; }, 3 * rate + rate / 2);
+    items.insert(items.end(), rest.begin(), rest.end());
+    const auto outcome = analyse(config_for(true), items);
+    std::vector<std::pair<std::int64_t, std::int64_t>> closed;
+    for (const auto& event : outcome.events) {
+        if (event.phase == EventPhase::kClose) closed.emplace_back(event.start_sample, event.end_sample);
+    }
+    EXPECT_THAT(closed, testing::ElementsAre(std::pair(0L, 3L * rate), std::pair(3L * rate + rate / 2, 6L * rate + rate / 2)));
+    EXPECT_EQ(outcome.source.gaps, 1);
+    EXPECT_DOUBLE_EQ(outcome.source.gap_seconds, 0.5);
+    EXPECT_TRUE(outcome.source.channels[0].samples.balanced());
+    EXPECT_EQ(outcome.source.channels[0].samples.analysed, 6 * rate);
+}
+
+TEST(Pipeline, BooksSoundThatIsShorterThanAWindow) {
+    const auto outcome = analyse(config_for(true), cut_into_blocks({noise_with_tones(16'000, 0.5, {})}, 16'000, [] { return std::size_t{100}; }));
+    const auto& samples = outcome.source.channels[0].samples;
+    EXPECT_EQ(samples.in, 8000);
+    EXPECT_EQ(samples.dropped[static_cast<std::size_t>(DropReason::kShort)], 8000);
+    EXPECT_EQ(samples.analysed, 0);
+    EXPECT_TRUE(samples.balanced());
+    EXPECT_TRUE(outcome.events.empty());
+}
+
+TEST(Pipeline, DropsTheOldestLiveSoundWhenAnalysisFallsBehindAndCountsIt) {
+    auto config = config_for(false);
+    config.queue_windows = 4;
+    const int rate = 16'000;
+    // Blocks of a quarter second give one window each; the last ones are in the queue when the classifier wakes up.
+    const auto items = cut_into_blocks({noise_with_tones(rate, 20.0, {})}, rate, [] { return std::size_t{4000}; });
+    const Bundle bundle = tone_bundle();
+    const FrontEnd front_end(bundle.front_end);
+    ToneClassifier classifier;
+    classifier.hold(true);
+    RecordingSink sink;
+    Metrics metrics(config.station);
+    std::atomic<int> opened{0};
+    Pipeline pipeline(config, bundle, front_end, classifier, sink, metrics, [&](const SourceConfig&) -> std::unique_ptr<AudioSource> {
+        if (opened++ > 0) throw std::runtime_error("script: the device is gone");
+        return std::make_unique<ScriptedSource>(items, true);
+    });
+    pipeline.start();
+    const auto down = [&] { return pipeline.sources()[0].state == SourceState::kDown; };
+    for (int i = 0; i < 6000 && !down(); ++i) std::this_thread::sleep_for(10ms);
+    ASSERT_TRUE(down()) << "a live source that ends is down and tried again";
+    const auto held = pipeline.sources()[0].channels[0].samples;
+    EXPECT_TRUE(held.balanced());
+    EXPECT_EQ(held.in, 20 * rate);
+    EXPECT_GT(held.dropped[static_cast<std::size_t>(DropReason::kOverload)], 10 * rate);
+    EXPECT_THAT(metrics.text(), HasSubstr("reason=\"overload\""));
+    classifier.hold(false);
+    pipeline.stop(10s);
+    const auto ended = pipeline.sources()[0].channels[0].samples;
+    EXPECT_TRUE(ended.balanced());
+    EXPECT_EQ(ended.pending, 0);
+    EXPECT_GT(ended.analysed, 0);
+}
+
+TEST(Pipeline, AFileWaitsForTheClassifierAndLosesNothing) {
+    auto config = config_for(true);
+    config.queue_windows = 2;
+    const auto items = cut_into_blocks({noise_with_tones(16'000, 10.0, {{2.0, 3.0}})}, 16'000, [] { return std::size_t{8000}; });
+    const Bundle bundle = tone_bundle();
+    const FrontEnd front_end(bundle.front_end);
+    ToneClassifier slow(5ms);
+    RecordingSink sink;
+    Metrics metrics(config.station);
+    Pipeline pipeline(config, bundle, front_end, slow, sink, metrics, [&](const SourceConfig&) { return std::make_unique<ScriptedSource>(items, false); });
+    pipeline.start();
+    ASSERT_TRUE(pipeline.wait_finished(60s));
+    EXPECT_EQ(pipeline.sources()[0].channels[0].samples.analysed, 160'000);
+    EXPECT_EQ(sink.events().size(), 2U);
+}
+
+TEST(Pipeline, ABrokenClassifierEndsTheAnalysisWithAReason) {
+    class Broken : public ToneClassifier {
+        void score(std::span<const std::span<const float>>, std::span<float> scores) override { std::fill(scores.begin(), scores.end(), NAN); }
+    } broken;
+    const auto config = config_for(true);
+    const Bundle bundle = tone_bundle();
+    const FrontEnd front_end(bundle.front_end);
+    RecordingSink sink;
+    Metrics metrics(config.station);
+    const auto items = cut_into_blocks({noise_with_tones(16'000, 5.0, {})}, 16'000, [] { return std::size_t{8000}; });
+    Pipeline pipeline(config, bundle, front_end, broken, sink, metrics, [&](const SourceConfig&) { return std::make_unique<ScriptedSource>(items, false); });
+    pipeline.start();
+    ASSERT_TRUE(pipeline.wait_finished(60s));
+    EXPECT_THROW(pipeline.rethrow_failure(), std::runtime_error);
+    EXPECT_EQ(pipeline.ill_health(), "analysis: failed");
+}
+
+TEST(Pipeline, AFileThatFailsIsReportedAndTheOtherSourceGoesOn) {
+    auto config = config_for(true);
+    config.sources.push_back(config.sources[0]);
+    config.sources[1].name = "broken";
+    const Bundle bundle = tone_bundle();
+    const FrontEnd front_end(bundle.front_end);
+    ToneClassifier classifier;
+    RecordingSink sink;
+    Metrics metrics(config.station);
+    const auto items = cut_into_blocks({noise_with_tones(16'000, 3.0, {{1.0, 2.0}})}, 16'000, [] { return std::size_t{8000}; });
+    Pipeline pipeline(config, bundle, front_end, classifier, sink, metrics, [&](const SourceConfig& source) -> std::unique_ptr<AudioSource> {
+        if (source.name == "broken") throw std::runtime_error("broken: no such file");
+        return std::make_unique<ScriptedSource>(items, false);
+    });
+    pipeline.start();
+    ASSERT_TRUE(pipeline.wait_finished(60s));
+    EXPECT_EQ(sink.events().size(), 2U);
+    EXPECT_EQ(pipeline.sources()[1].state, SourceState::kFailed);
+    EXPECT_EQ(pipeline.ill_health(), "source broken: no such file");
+}
+
+TEST(Thresholds, ComeFromTheBundleUnlessTheConfigurationSaysOtherwise) {
+    Bundle bundle = tone_bundle();
+    bundle.labels.push_back({.code = "OTHER", .name = "", .group = ""});
+    bundle.thresholds = {0.4F, 0.8F};
+    DetectionConfig detection;
+    detection.threshold_scale = 2.0;
+    detection.thresholds = {{"TONE", 0.1}};
+    EXPECT_THAT(thresholds_for(bundle, detection), testing::ElementsAre(0.1F, 1.0F));
+}
+
+}  // namespace
+}  // namespace chorus
