@@ -65,7 +65,27 @@ Workspace& workspace(int n_fft) {
 }
 
 double hz_to_mel(double hz) { return 2595.0 * std::log10(1.0 + hz / 700.0); }
-double mel_to_hz(double mel) { return 700.0 * (std::pow(10.0, mel / 2595.0) - 1.0); }
+
+/// The corners of all triangles in Hz: mels + 2 points, evenly spread in mel. In single precision and in the order of
+/// operations of torch.linspace (from both ends, eight at a time), so that the filters are torchaudio's to the last bit.
+std::vector<float> corner_frequencies(const FrontEndParameters& p) {
+    constexpr int kLanes = 8;
+    const auto lowest = static_cast<float>(hz_to_mel(p.f_min_hz));
+    const auto highest = static_cast<float>(hz_to_mel(p.f_max_hz));
+    const int points = p.mels + 2;
+    const float step = (highest - lowest) / static_cast<float>(points - 1);
+    const auto point = [&](int i) {
+        if (i < points / 2) return lowest + step * static_cast<float>(i);
+        return highest - step * static_cast<float>(points - 1 - i);
+    };
+    std::vector<float> corners;
+    for (int i = 0; i < points; ++i) {
+        const int lane = i < points / kLanes * kLanes ? i % kLanes : 0;
+        const float mel = point(i - lane) + step * static_cast<float>(lane);
+        corners.push_back(700.0F * (std::pow(10.0F, mel / 2595.0F) - 1.0F));
+    }
+    return corners;
+}
 
 /// The triangle of one mel over the bins where it is above zero.
 struct Filter {
@@ -75,23 +95,23 @@ struct Filter {
 
 std::vector<Filter> make_filters(const FrontEndParameters& p) {
     const int bins = p.n_fft / 2 + 1;
-    const double lowest = hz_to_mel(p.f_min_hz);
-    const double step = (hz_to_mel(p.f_max_hz) - lowest) / (p.mels + 1);
+    const auto corners = corner_frequencies(p);
     // torchaudio spreads the bins evenly up to the whole-numbered Nyquist frequency.
-    const double bin_hz = static_cast<double>(p.sample_rate_hz / 2) / (bins - 1);
+    const float bin_hz = static_cast<float>(p.sample_rate_hz / 2) / static_cast<float>(bins - 1);
 
     std::vector<Filter> filters(static_cast<std::size_t>(p.mels));
     for (int mel = 0; mel < p.mels; ++mel) {
-        auto& filter = filters[static_cast<std::size_t>(mel)];
-        const double left = mel_to_hz(lowest + step * mel);
-        const double centre = mel_to_hz(lowest + step * (mel + 1));
-        const double right = mel_to_hz(lowest + step * (mel + 2));
+        const auto at = static_cast<std::size_t>(mel);
+        auto& filter = filters[at];
+        const float left = corners[at];
+        const float centre = corners[at + 1];
+        const float right = corners[at + 2];
         for (int bin = 0; bin < bins; ++bin) {
-            const double hz = bin * bin_hz;
-            const double weight = std::min((hz - left) / (centre - left), (right - hz) / (right - centre));
-            if (weight <= 0) continue;
+            const float hz = static_cast<float>(bin) * bin_hz;
+            const float weight = std::min((hz - left) / (centre - left), (right - hz) / (right - centre));
+            if (!(weight > 0)) continue;
             if (filter.weights.empty()) filter.first_bin = bin;
-            filter.weights.push_back(static_cast<float>(weight));
+            filter.weights.push_back(weight);
         }
     }
     return filters;
