@@ -1,0 +1,146 @@
+#include "trainer/fit.h"
+
+#include <gmock/gmock.h>
+
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "tests/trainer/support.h"
+#include "trainer/model_list.h"
+
+namespace chorus {
+namespace {
+
+using testing::HasSubstr;
+
+class Fit : public testing::Test {
+  protected:
+    FitOptions coarse_options() {
+        FitOptions options;
+        options.dataset = folder_ / "dataset";
+        options.out = folder_ / "model.safetensors";
+        options.front_end.hop = 512;
+        options.front_end.mels = 64;
+        options.training.architecture = Architecture::kMobileNetV3Small;
+        options.training.batch = 16;
+        options.training.epochs = 2;
+        options.training.threads = 2;
+        return options;
+    }
+
+    nlohmann::json run(const FitOptions& options) { return fit(options, progress_); }
+
+    TemporaryFolder folder_;
+    std::ostringstream shown_;
+    Progress progress_{shown_, Progress::Style::kPlain};
+};
+
+TEST_F(Fit, LearnsToTellTonesApart) {
+    write_tone_dataset(folder_ / "dataset", 200, 60);
+    auto options = coarse_options();
+    options.training.epochs = 12;
+    // Masks half as wide: a window has half the mels and a quarter of the frames of the paper's.
+    options.training.augmentation.frequency_mask_width = 5;
+    options.training.augmentation.time_mask_width = 8;
+    const auto report = run(options);
+    EXPECT_GT(report["test"]["macro_f1"]["calibrated"]["all_classes"].get<double>(), 0.8) << report.dump(1);
+    EXPECT_GT(report["test"]["mean_average_precision"].get<double>(), 0.85);
+    EXPECT_EQ(report["clips"]["test"], 60);
+    EXPECT_EQ(report["clips"]["training"].get<int>() + report["clips"]["held_out"].get<int>(), 200);
+    EXPECT_EQ(report["left_out"]["count"], 0);
+
+    const auto bundle = read_bundle(options.out);
+    EXPECT_EQ(bundle.id, report["id"]);
+    EXPECT_EQ(bundle.labels.at(1).code, "RISE");
+    EXPECT_EQ(bundle.front_end, options.front_end);
+    EXPECT_EQ(bundle.dataset_hash.size(), 64U);
+    EXPECT_EQ(nlohmann::json::parse(bundle.metrics)["test"], report["test"]);
+
+    const auto again = evaluate({.model = options.out, .dataset = options.dataset}, progress_);
+    EXPECT_EQ(again["test"]["macro_f1"]["calibrated"]["all_classes"],
+              report["test"]["macro_f1"]["calibrated"]["all_classes"]);
+    EXPECT_EQ(again["test"]["mean_average_precision"], report["test"]["mean_average_precision"]);
+
+    const auto models = list_models(folder_.path());
+    ASSERT_EQ(models.size(), 1U);
+    EXPECT_EQ(models[0]["id"], bundle.id);
+    EXPECT_EQ(models[0]["current"], false);
+}
+
+TEST_F(Fit, GivesTheSameBitsForTheSameSeed) {
+    write_tone_dataset(folder_ / "dataset", 40, 4);
+    auto options = coarse_options();
+    options.training.precision = TensorType::kFloat32;
+    const auto weights = [&](std::uint64_t seed) {
+        options.training.seed = seed;
+        run(options);
+        return read_bundle(options.out).tensors;
+    };
+    const auto same = [](const auto& a, const auto& b) {
+        return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const auto& x, const auto& y) {
+            return x.first == y.first && x.second.bytes == y.second.bytes;
+        });
+    };
+    const auto first = weights(1);
+    EXPECT_TRUE(same(first, weights(1)));
+    EXPECT_FALSE(same(first, weights(2)));
+}
+
+TEST_F(Fit, MixesInEveryWayAskedFor) {
+    write_tone_dataset(folder_ / "dataset", 24, 2);
+    auto options = coarse_options();
+    options.training.epochs = 1;
+    for (const auto mixing : {Mixing::kNone, Mixing::kMixup, Mixing::kManifoldMixup, Mixing::kMultiMix}) {
+        for (const auto semantics : {MixingSemantics::kPaper, MixingSemantics::kReference}) {
+            options.training.mixing = {.mixing = mixing, .semantics = semantics};
+            EXPECT_EQ(run(options)["training"]["mix"], to_string(mixing));
+        }
+    }
+}
+
+TEST_F(Fit, KeepsTheLastEpochAndPlainThresholdsWithNothingHeldOut) {
+    // SHA-256 puts neither POND_0 nor POND_1 among the held-out recordings.
+    write_tone_dataset(folder_ / "dataset", 2, 0);
+    const auto report = run(coarse_options());
+    EXPECT_EQ(report["clips"]["held_out"], 0);
+    EXPECT_EQ(report["training"]["best_epoch"], 2);
+    EXPECT_TRUE(report["test"].is_null());
+    EXPECT_THAT(read_bundle(folder_ / "model.safetensors").thresholds, testing::Each(0.5F));
+}
+
+TEST_F(Fit, RefusesAPathItCannotWriteBeforeItTrains) {
+    auto options = coarse_options();
+    options.out = folder_ / "none/model.safetensors";
+    EXPECT_THAT([&] { run(options); },
+                testing::ThrowsMessage<std::runtime_error>(HasSubstr("its folder does not exist")));
+    options.out = folder_.path();
+    EXPECT_THAT([&] { run(options); }, testing::ThrowsMessage<std::runtime_error>(HasSubstr("is a folder")));
+}
+
+TEST_F(Fit, RefusesOptionsThatMakeNoSense) {
+    auto options = coarse_options();
+    options.training.batch = 1;
+    EXPECT_THAT([&] { run(options); }, testing::ThrowsMessage<std::invalid_argument>(HasSubstr("batch must be")));
+}
+
+TEST_F(Fit, SaysWhenADatasetKnowsNoneOfTheBundlesClasses) {
+    write_tone_dataset(folder_ / "dataset", 24, 4);
+    auto options = coarse_options();
+    options.training.epochs = 1;
+    run(options);
+    write_text(folder_ / "other/metadata.csv", "fname,min_t,max_t,subset,OTHER\nS_a,0,3,test,1\n");
+    write_wav(folder_ / "other/audio/S/S_a_0_3.wav", std::vector<float>(66150, 0.1F), 22050);
+    EXPECT_THAT([&] { evaluate({.model = options.out, .dataset = folder_ / "other"}, progress_); },
+                testing::ThrowsMessage<std::runtime_error>(HasSubstr("none of the dataset's classes")));
+}
+
+TEST_F(Fit, ListsABundleThatCannotBeUsedWithItsFault) {
+    write_text(folder_ / "broken.safetensors", "no bundle");
+    const auto models = list_models(folder_.path());
+    ASSERT_EQ(models.size(), 1U);
+    EXPECT_THAT(models[0]["error"].get<std::string>(), HasSubstr("broken.safetensors"));
+    EXPECT_THROW(list_models(folder_ / "none"), std::runtime_error);
+}
+
+}  // namespace
+}  // namespace chorus

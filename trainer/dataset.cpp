@@ -1,0 +1,234 @@
+#include "trainer/dataset.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cmath>
+#include <fstream>
+#include <iterator>
+#include <optional>
+#include <set>
+#include <stdexcept>
+#include <unordered_set>
+
+#include "model/bundle.h"
+#include "trainer/csv.h"
+
+namespace chorus {
+namespace {
+
+constexpr std::uintmax_t kMaxManifestBytes = std::uintmax_t{1} << 30;
+
+constexpr std::array<std::string_view, 8> kOtherColumns = {"sample_name", "fname", "min_t",          "max_t",
+                                                           "site",        "date",  "species_number", "subset"};
+
+using Row = std::vector<std::string>;
+
+struct Columns {
+    std::size_t recording = 0;
+    std::size_t start = 0;
+    std::size_t end = 0;
+    std::size_t subset = 0;
+    std::vector<std::size_t> classes;
+};
+
+struct NumberedRow {
+    int line = 0;
+    Row fields;
+};
+
+std::string read_manifest(const std::filesystem::path& path) {
+    std::error_code error;
+    const auto size = std::filesystem::file_size(path, error);
+    if (error) throw std::runtime_error(fmt::format("{}: {}", path.string(), error.message()));
+    if (size > kMaxManifestBytes)
+        throw std::runtime_error(fmt::format("{}: {} bytes, more than {}", path.string(), size, kMaxManifestBytes));
+    std::ifstream file(path, std::ios::binary);
+    std::string text(std::istreambuf_iterator<char>(file), {});
+    if (!file) throw std::runtime_error(fmt::format("{}: cannot be read", path.string()));
+    return text;
+}
+
+std::optional<double> parse_number(std::string_view text) {
+    double value = 0.0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (error != std::errc() || end != text.data() + text.size() || !std::isfinite(value)) return std::nullopt;
+    return value;
+}
+
+std::optional<std::uint8_t> parse_presence(std::string_view text) {
+    const auto value = parse_number(text);
+    if (!value || (*value != 0.0 && *value != 1.0)) return std::nullopt;
+    return static_cast<std::uint8_t>(*value);
+}
+
+bool is_code(std::string_view text) {
+    return !text.empty() && std::all_of(text.begin(), text.end(), [](unsigned char c) {
+        return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '_' || c == '-';
+    });
+}
+
+/// Part of a path below audio/, so it must not lead out of it.
+bool is_plain_name(std::string_view text) {
+    return !text.empty() && !text.starts_with('.') &&
+           text.find_first_of(std::string_view("/\\\0", 3)) == std::string_view::npos;
+}
+
+std::size_t find_column(const Row& header, std::string_view name) {
+    const auto found = std::find(header.begin(), header.end(), name);
+    if (found == header.end()) throw std::runtime_error(fmt::format("no column '{}'", name));
+    return static_cast<std::size_t>(found - header.begin());
+}
+
+/// Species columns are those after `subset` that are mostly 0 or 1: a stray value spoils its row, not its column.
+std::vector<std::size_t> find_class_columns(const Row& header, std::size_t subset,
+                                            const std::vector<NumberedRow>& rows) {
+    std::vector<std::size_t> columns;
+    std::set<std::string_view> names;
+    for (std::size_t column = subset + 1; column < header.size(); ++column) {
+        if (std::find(kOtherColumns.begin(), kOtherColumns.end(), header[column]) != kOtherColumns.end()) continue;
+        const auto presences = std::count_if(rows.begin(), rows.end(), [&](const NumberedRow& row) {
+            return column < row.fields.size() && parse_presence(row.fields[column]).has_value();
+        });
+        if (2 * static_cast<std::size_t>(presences) <= rows.size()) continue;
+        if (!is_code(header[column]))
+            throw std::runtime_error(
+                fmt::format("column '{}' is no class code (letters, digits, '_' and '-')", header[column]));
+        if (!names.insert(header[column]).second)
+            throw std::runtime_error(fmt::format("two columns '{}'", header[column]));
+        columns.push_back(column);
+    }
+    if (columns.empty()) throw std::runtime_error("no 0/1 column after 'subset'");
+    return columns;
+}
+
+class RowReader {
+  public:
+    RowReader(std::filesystem::path directory, Columns columns, std::size_t width, double window_seconds)
+        : directory_(std::move(directory)),
+          columns_(std::move(columns)),
+          width_(width),
+          window_seconds_(window_seconds) {}
+
+    /// Throws std::runtime_error with the reason a row can't be used.
+    Clip read(const Row& row) {
+        if (row.size() != width_) throw std::runtime_error(fmt::format("{} fields, not {}", row.size(), width_));
+        Clip clip;
+        clip.recording = row[columns_.recording];
+        if (!is_plain_name(clip.recording))
+            throw std::runtime_error(fmt::format("fname '{}' is no plain name", clip.recording));
+        clip.subset = read_subset(row[columns_.subset]);
+        const auto start = read_time(row[columns_.start], "min_t");
+        const auto end = read_time(row[columns_.end], "max_t");
+        if (std::abs(end - start - window_seconds_) > 1e-6)
+            throw std::runtime_error(fmt::format("lasts {:g} s, a window {:g} s", end - start, window_seconds_));
+        for (const auto column : columns_.classes) {
+            const auto presence = parse_presence(row[column]);
+            if (!presence) throw std::runtime_error(fmt::format("'{}' is neither 0 nor 1", row[column]));
+            clip.targets.push_back(*presence);
+        }
+        const auto site = clip.recording.substr(0, clip.recording.find('_'));
+        const auto name = fmt::format("{}_{}_{}.wav", clip.recording, row[columns_.start], row[columns_.end]);
+        clip.audio = directory_ / "audio" / site / name;
+        if (!seen_.insert(name).second) throw std::runtime_error("a second row for " + name);
+        return clip;
+    }
+
+  private:
+    static Subset read_subset(std::string_view text) {
+        if (text == "train") return Subset::kTrain;
+        if (text == "test") return Subset::kTest;
+        throw std::runtime_error(fmt::format("subset '{}' is neither train nor test", text));
+    }
+
+    static double read_time(std::string_view text, std::string_view column) {
+        const auto value = parse_number(text);
+        if (!value || *value < 0.0)
+            throw std::runtime_error(fmt::format("{} '{}' is no time in seconds", column, text));
+        return *value;
+    }
+
+    std::filesystem::path directory_;
+    Columns columns_;
+    std::size_t width_;
+    double window_seconds_;
+    std::unordered_set<std::string> seen_;
+};
+
+/// A recording on both sides would let a test be passed by memory.
+void leave_out_shared_recordings(Dataset& dataset) {
+    std::unordered_set<std::string> tested;
+    for (const auto& clip : dataset.clips)
+        if (clip.subset == Subset::kTest) tested.insert(clip.recording);
+    std::erase_if(dataset.clips, [&](const Clip& clip) {
+        if (clip.subset == Subset::kTest || !tested.contains(clip.recording)) return false;
+        dataset.left_out.push_back({.item = clip.audio.string(), .reason = "its recording is also in the test subset"});
+        return true;
+    });
+}
+
+Dataset parse_manifest(std::string_view text, const std::filesystem::path& directory, double window_seconds) {
+    CsvReader csv(text);
+    Row header;
+    if (!csv.next(header)) throw std::runtime_error("is empty");
+    std::vector<NumberedRow> rows;
+    for (Row row; csv.next(row);) rows.push_back({.line = csv.line(), .fields = row});
+    if (rows.empty()) throw std::runtime_error("has no rows");
+
+    Columns columns{.recording = find_column(header, "fname"),
+                    .start = find_column(header, "min_t"),
+                    .end = find_column(header, "max_t"),
+                    .subset = find_column(header, "subset"),
+                    .classes = {}};
+    columns.classes = find_class_columns(header, columns.subset, rows);
+
+    Dataset dataset;
+    for (const auto column : columns.classes) dataset.classes.push_back(header[column]);
+    RowReader reader(directory, columns, header.size(), window_seconds);
+    for (const auto& [line, fields] : rows) {
+        try {
+            auto clip = reader.read(fields);
+            std::error_code error;
+            if (std::filesystem::is_regular_file(clip.audio, error))
+                dataset.clips.push_back(std::move(clip));
+            else
+                dataset.left_out.push_back({.item = clip.audio.string(), .reason = "no such file"});
+        } catch (const std::runtime_error& reason) {
+            dataset.left_out.push_back({.item = fmt::format("metadata.csv:{}", line), .reason = reason.what()});
+        }
+    }
+    leave_out_shared_recordings(dataset);
+    if (dataset.clips.empty()) {
+        const auto& first = dataset.left_out.front();
+        throw std::runtime_error(
+            fmt::format("none of {} rows can be used; the first: {}: {}", rows.size(), first.item, first.reason));
+    }
+    return dataset;
+}
+
+}  // namespace
+
+Dataset read_anuraset(const std::filesystem::path& directory, double window_seconds) {
+    const auto path = directory / "metadata.csv";
+    const auto text = read_manifest(path);
+    try {
+        auto dataset = parse_manifest(text, directory, window_seconds);
+        dataset.manifest_hash = sha256_hex(std::as_bytes(std::span(text)));
+        return dataset;
+    } catch (const std::runtime_error& error) {
+        throw std::runtime_error(fmt::format("{}: {}", path.string(), error.what()));
+    }
+}
+
+std::vector<int> count_positives(const Dataset& dataset, Subset subset) {
+    std::vector<int> positives(dataset.classes.size());
+    for (const auto& clip : dataset.clips) {
+        if (clip.subset != subset) continue;
+        for (std::size_t c = 0; c < positives.size(); ++c) positives[c] += clip.targets[c];
+    }
+    return positives;
+}
+
+}  // namespace chorus

@@ -1,0 +1,45 @@
+#pragma once
+// Labelled clips, whatever layout they were read from.
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace chorus {
+
+enum class Subset { kTrain, kTest };
+
+struct Clip {
+    std::filesystem::path audio;
+    std::string recording;  // what splits go by; clips of one recording are never on two sides
+    Subset subset = Subset::kTrain;
+    std::vector<std::uint8_t> targets;  // [classes], 0 or 1
+};
+
+/// Something that can't be used, and why.
+struct LeftOut {
+    std::string item;  // a file, or metadata.csv:LINE
+    std::string reason;
+};
+
+struct Dataset {
+    std::vector<std::string> classes;  // codes, unique
+    std::vector<Clip> clips;
+    std::vector<LeftOut> left_out;
+    std::string manifest_hash;  // SHA-256 of the manifest, 64 hex digits
+};
+
+/// AnuraSet's layout: metadata.csv (columns found by name: fname, min_t, max_t, subset; then one 0/1 column a species
+/// after `subset`, other columns there are ignored) and audio/<SITE>/<fname>_<min_t>_<max_t>.wav, SITE being the part
+/// of fname before the first '_'. Rows that can't be used (bad numbers, a file that is missing, a second row for a
+/// clip, a clip that doesn't last window_seconds, a training clip of a recording that is also in the test subset) are
+/// listed in left_out. Throws std::runtime_error with one line: no readable metadata.csv, columns missing, or no row
+/// left.
+Dataset read_anuraset(const std::filesystem::path& directory, double window_seconds);
+
+/// Positives a class among the clips of a subset.
+std::vector<int> count_positives(const Dataset& dataset, Subset subset);
+
+}  // namespace chorus

@@ -1,0 +1,60 @@
+#pragma once
+// How good scores are, and from where on a score counts as a hit. No network in here.
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+namespace chorus {
+
+/// What a model said of n clips and what is true: both [n, classes], row-major.
+struct ScoreTable {
+    std::size_t classes = 0;
+    std::vector<float> scores;
+    std::vector<std::uint8_t> targets;  // 0 or 1
+
+    std::size_t rows() const { return classes == 0 ? 0 : targets.size() / classes; }
+};
+
+struct Counts {
+    int true_positives = 0;
+    int false_positives = 0;
+    int false_negatives = 0;
+
+    int support() const { return true_positives + false_negatives; }
+};
+
+/// 0/0 is 0.
+double precision(const Counts& counts);
+double recall(const Counts& counts);
+double f1(const Counts& counts);
+
+/// A score at or above its class's threshold is a hit. thresholds: [classes].
+std::vector<Counts> count_hits(const ScoreTable& table, std::span<const float> thresholds);
+
+enum class ClassSet { kAll, kWithPositives };
+/// Unweighted mean of F1; 0 where the set is empty.
+double macro_f1(std::span<const Counts> counts, ClassSet set);
+
+/// Area under the precision-recall steps, sum (R_n - R_{n-1}) P_n over distinct scores: scikit-learn's
+/// average_precision_score. Nothing for a class without positives.
+std::optional<double> average_precision(const ScoreTable& table, std::size_t class_index);
+/// Over the classes with positives; 0 if there are none.
+double mean_average_precision(const ScoreTable& table);
+
+struct Thresholds {
+    std::vector<float> values;  // [classes]
+    float common = 0.5F;        // the one that gives the best macro F1 if all classes share it
+};
+
+/// Prior positives of the common threshold: a class with as many positives on the held-out recordings goes half way
+/// from the common threshold to its own.
+inline constexpr double kThresholdPrior = 10.0;
+
+/// A class's own threshold is the one with the best F1; few positives make it a matter of luck, so on the logit scale
+/// it is drawn to the common one: (n own + prior common) / (n + prior), n being the class's positives. Without
+/// positives it is the common one; with none in any class all are 0.5.
+Thresholds choose_thresholds(const ScoreTable& held_out, double prior = kThresholdPrior);
+
+}  // namespace chorus

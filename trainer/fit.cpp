@@ -1,0 +1,223 @@
+#include "trainer/fit.h"
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdio>
+#include <exception>
+#include <nlohmann/json.hpp>
+#include <stdexcept>
+
+#include "model/classifier.h"
+#include "trainer/dataset.h"
+#include "trainer/evaluation.h"
+#include "trainer/feature_store.h"
+#include "trainer/report.h"
+#include "trainer/scoring.h"
+#include "trainer/splits.h"
+
+namespace chorus {
+namespace {
+
+using nlohmann::json;
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point begin) {
+    return std::chrono::duration<double>(Clock::now() - begin).count();
+}
+
+/// Hours of training must not end in a path that can't be written.
+void require_writable(const std::filesystem::path& path) {
+    const auto folder = path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
+    if (!std::filesystem::is_directory(folder))
+        throw std::runtime_error(fmt::format("{}: its folder does not exist", path.string()));
+    if (std::filesystem::is_directory(path)) throw std::runtime_error(fmt::format("{}: is a folder", path.string()));
+    if (access(folder.c_str(), W_OK) != 0)
+        throw std::runtime_error(fmt::format("{}: its folder cannot be written", path.string()));
+}
+
+std::string utc_now() {
+    return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}",
+                       fmt::gmtime(std::chrono::system_clock::to_time_t(std::chrono::system_clock::now())));
+}
+
+std::vector<std::uint8_t> all_targets(const Dataset& dataset) {
+    std::vector<std::uint8_t> targets;
+    targets.reserve(dataset.clips.size() * dataset.classes.size());
+    for (const auto& clip : dataset.clips) targets.insert(targets.end(), clip.targets.begin(), clip.targets.end());
+    return targets;
+}
+
+std::vector<int> count_positives_of(const Dataset& dataset, std::span<const std::size_t> rows) {
+    std::vector<int> positives(dataset.classes.size());
+    for (const auto row : rows)
+        for (std::size_t c = 0; c < positives.size(); ++c) positives[c] += dataset.clips[row].targets[c];
+    return positives;
+}
+
+TrainedNetwork train_with_progress(const FitOptions& options, const Dataset& dataset, const FeatureStore& features,
+                                   const Split& split, Progress& progress) {
+    const auto targets = all_targets(dataset);
+    const TrainingData data{.features = features,
+                            .targets = targets,
+                            .classes = dataset.classes.size(),
+                            .training = split.training,
+                            .validation = split.validation};
+    bool begun = false;
+    std::string note;
+    auto trained = train(data, options.training, [&](const TrainingProgress& at) {
+        if (!begun) progress.begin("training", at.samples_in_all, "clips");
+        begun = true;
+        note = fmt::format("loss {:.4f}", at.loss);
+        if (at.mean_average_precision) note += fmt::format(", held-out AP {:.3f}", *at.mean_average_precision);
+        progress.update(at.samples_done, note);
+    });
+    progress.finish(fmt::format("{}, best epoch {}", note, trained.best_epoch));
+    return trained;
+}
+
+json threshold_rule(const Thresholds& thresholds, std::size_t held_out_clips, std::span<const int> positives) {
+    if (held_out_clips == 0) return {{"rule", "0.5: no held-out recordings to choose on"}};
+    return {{"rule", "best F1 on held-out training recordings, drawn to the common threshold where positives are few"},
+            {"common", thresholds.common},
+            {"prior_positives", kThresholdPrior},
+            {"held_out_clips", held_out_clips},
+            {"held_out_positives", positives}};
+}
+
+json training_report(const FitOptions& options, const TrainedNetwork& trained) {
+    json epochs = json::array();
+    for (const auto& epoch : trained.epochs) {
+        epochs.push_back({{"loss", epoch.loss}, {"held_out_mean_average_precision", nullptr}});
+        if (epoch.validation_mean_average_precision)
+            epochs.back()["held_out_mean_average_precision"] = *epoch.validation_mean_average_precision;
+    }
+    const auto& training = options.training;
+    return {{"best_epoch", trained.best_epoch},
+            {"samples_per_second", static_cast<double>(trained.samples) / trained.seconds_in_steps},
+            {"batch", training.batch},
+            {"seed", training.seed},
+            {"mix", to_string(training.mixing.mixing)},
+            {"semantics", to_string(training.mixing.semantics)},
+            {"learning_rate", training.learning_rate},
+            {"weight_decay", training.weight_decay},
+            {"batch_norm_momentum", training.batch_norm_momentum},
+            {"threads", training.threads},
+            {"epochs", std::move(epochs)}};
+}
+
+/// What a bundle remembers of a report: the figures without the list of files.
+std::string metrics_of(const json& report) {
+    json metrics;
+    for (const auto* key : {"held_out", "test"}) {
+        metrics[key] = report.at(key);
+    }
+    return metrics.dump();
+}
+
+}  // namespace
+
+json fit(const FitOptions& options, Progress& progress) {
+    const auto began = Clock::now();
+    validate(options.training);
+    require_writable(options.out);
+    const FrontEnd front_end(options.front_end);
+
+    auto dataset = read_anuraset(options.dataset, options.front_end.window_seconds);
+    const auto features = load_features(front_end, dataset, options.training.threads, progress);
+    const double feature_seconds = seconds_since(began);
+    const auto split = split_by_recording(dataset);
+    if (split.training.empty())
+        throw std::runtime_error(fmt::format("{}: no training clip is left", options.dataset.string()));
+
+    const auto trained = train_with_progress(options, dataset, features, split, progress);
+
+    Bundle bundle;
+    bundle.architecture = options.training.architecture;
+    bundle.front_end = options.front_end;
+    for (const auto& code : dataset.classes) bundle.labels.push_back({.code = code, .name = {}, .group = {}});
+    bundle.thresholds.assign(dataset.classes.size(), 0.5F);
+    bundle.dataset_hash = dataset.manifest_hash;
+    bundle.created = utc_now();
+    bundle.chorus_version = CHORUS_VERSION;
+    bundle.tensors = trained.tensors;
+
+    const auto evaluation_began = Clock::now();
+    const auto classifier = make_classifier(bundle, {.device = "cpu", .threads = options.training.threads});
+    const auto held_out = score_clips(*classifier, features, dataset, split.validation);
+    if (split.validation.empty())
+        fmt::print(stderr, "no recording is held out: all thresholds stay 0.5 and the last epoch is kept\n");
+    const auto thresholds = choose_thresholds(held_out);
+    bundle.thresholds = thresholds.values;
+    bundle.threshold_rule =
+        threshold_rule(thresholds, split.validation.size(), count_positives_of(dataset, split.validation)).dump();
+
+    const auto training_positives = count_positives_of(dataset, split.training);
+    const auto report_of = [&](const ScoreTable& table) -> json {
+        if (table.rows() == 0) return nullptr;
+        return evaluation_report(table, dataset.classes, thresholds.values, training_positives);
+    };
+    json report = {
+        {"architecture", to_string(bundle.architecture)},
+        {"classes", dataset.classes.size()},
+        {"clips",
+         {{"training", split.training.size()}, {"held_out", split.validation.size()}, {"test", split.test.size()}}},
+        {"left_out", left_out_report(dataset.left_out)},
+        {"training", training_report(options, trained)},
+        {"held_out", report_of(held_out)},
+        {"test", report_of(score_clips(*classifier, features, dataset, split.test))}};
+    bundle.metrics = metrics_of(report);
+    report["bundle"] = options.out.string();
+    report["id"] = write_bundle(options.out, bundle);
+    report["seconds"] = {{"features", feature_seconds},
+                         {"training_steps", trained.seconds_in_steps},
+                         {"evaluation", seconds_since(evaluation_began)},
+                         {"all", seconds_since(began)}};
+    return report;
+}
+
+json evaluate(const EvaluateOptions& options, Progress& progress) {
+    const auto bundle = read_bundle(options.model);
+    const auto classifier = make_classifier(bundle, {.device = "cpu", .threads = options.threads});
+    const FrontEnd front_end(bundle.front_end);
+    auto dataset = read_anuraset(options.dataset, bundle.front_end.window_seconds);
+    std::erase_if(dataset.clips, [&](const Clip& clip) { return clip.subset != options.subset; });
+    if (dataset.clips.empty())
+        throw std::runtime_error(fmt::format("{}: no clip in this subset", options.dataset.string()));
+
+    std::vector<std::string> codes;
+    for (const auto& label : bundle.labels) codes.push_back(label.code);
+    json unknown = json::array();
+    std::vector<std::optional<std::size_t>> place(dataset.classes.size());  // of a column among the bundle's labels
+    for (std::size_t c = 0; c < dataset.classes.size(); ++c) {
+        const auto found = std::find(codes.begin(), codes.end(), dataset.classes[c]);
+        if (found == codes.end())
+            unknown.push_back(dataset.classes[c]);
+        else
+            place[c] = static_cast<std::size_t>(found - codes.begin());
+    }
+    if (unknown.size() == dataset.classes.size())
+        throw std::runtime_error(
+            fmt::format("{}: the bundle knows none of the dataset's classes", options.model.string()));
+    for (auto& clip : dataset.clips) {
+        std::vector<std::uint8_t> targets(codes.size());
+        for (std::size_t c = 0; c < place.size(); ++c)
+            if (place[c]) targets[*place[c]] = clip.targets[c];
+        clip.targets = std::move(targets);
+    }
+    dataset.classes = codes;
+
+    const auto features = load_features(front_end, dataset, options.threads, progress);
+    std::vector<std::size_t> rows(features.size());
+    for (std::size_t i = 0; i < rows.size(); ++i) rows[i] = i;
+    return {{"model", options.model.string()},
+            {"id", bundle.id},
+            {"left_out", left_out_report(dataset.left_out)},
+            {"classes_without_label", std::move(unknown)},
+            {options.subset == Subset::kTest ? "test" : "train",
+             evaluation_report(score_clips(*classifier, features, dataset, rows), codes, bundle.thresholds, {})}};
+}
+
+}  // namespace chorus

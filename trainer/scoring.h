@@ -1,0 +1,24 @@
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "model/classifier.h"
+#include "trainer/dataset.h"
+#include "trainer/evaluation.h"
+#include "trainer/feature_store.h"
+#include "trainer/progress.h"
+
+namespace chorus {
+
+/// Scores of rows of a store by the classifier that serves.
+ScoreTable score_clips(Classifier& classifier, const FeatureStore& features, const Dataset& dataset,
+                       std::span<const std::size_t> rows);
+
+/// compute_features() with its progress shown and a line on stderr for what had to be left out.
+FeatureStore load_features(const FrontEnd& front_end, Dataset& dataset, int threads, Progress& progress);
+
+/// The first few with their reasons, the rest as a number.
+void say_what_was_left_out(std::span<const LeftOut> left_out);
+
+}  // namespace chorus
