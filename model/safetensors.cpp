@@ -57,9 +57,16 @@ Entry parse_entry(const std::string& name, const nlohmann::json& value, std::uin
     if (type == std::end(kTypes)) {
         throw std::runtime_error(tensor + " has a type other than F16, F32 and I64: " + shown(dtype.dump()));
     }
+    Entry entry{.name = name, .type = type->type, .shape = {}, .begin = 0, .end = 0};
+    const auto& offsets = value["data_offsets"];
+    if (!offsets.is_array() || offsets.size() != 2) throw std::runtime_error(tensor + " has malformed data_offsets");
+    entry.begin = whole_number(offsets[0], tensor + ": an offset");
+    entry.end = whole_number(offsets[1], tensor + ": an offset");
+    if (entry.begin > entry.end || entry.end > data_bytes) {
+        throw std::runtime_error(tensor + " lies outside the file (is it truncated?)");
+    }
     const auto& shape = value["shape"];
     if (!shape.is_array() || shape.size() > kMaxRank) throw std::runtime_error(tensor + " has a malformed shape");
-    Entry entry{.name = name, .type = type->type, .shape = {}, .begin = 0, .end = 0};
     std::uint64_t bytes = type->bytes;
     for (const auto& dimension : shape) {
         const auto size = whole_number(dimension, tensor + ": a dimension");
@@ -68,13 +75,6 @@ Entry parse_entry(const std::string& name, const nlohmann::json& value, std::uin
         }
         bytes *= size;
         entry.shape.push_back(static_cast<std::int64_t>(size));
-    }
-    const auto& offsets = value["data_offsets"];
-    if (!offsets.is_array() || offsets.size() != 2) throw std::runtime_error(tensor + " has malformed data_offsets");
-    entry.begin = whole_number(offsets[0], tensor + ": an offset");
-    entry.end = whole_number(offsets[1], tensor + ": an offset");
-    if (entry.begin > entry.end || entry.end > data_bytes) {
-        throw std::runtime_error(tensor + " lies outside the file (is it truncated?)");
     }
     if (entry.end - entry.begin != bytes) {
         throw std::runtime_error(fmt::format("{} has {} bytes, its shape and type want {}", tensor,

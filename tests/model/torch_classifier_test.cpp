@@ -1,0 +1,111 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "model/bundle.h"
+#include "model/classifier.h"
+#include "tests/model/formula_weights.h"
+
+namespace chorus {
+namespace {
+
+using testing::HasSubstr;
+
+Bundle small_bundle(TensorType type = TensorType::kFloat32) {
+    Bundle bundle;
+    bundle.architecture = Architecture::kMobileNetV3Small;
+    bundle.labels = {{.code = "A", .name = {}, .group = {}}, {.code = "B", .name = {}, .group = {}}, {.code = "C", .name = {}, .group = {}}};
+    bundle.thresholds = {0.5F, 0.5F, 0.5F};
+    bundle.tensors = formula_weights(bundle.architecture, 3, type);
+    return bundle;
+}
+
+std::vector<std::vector<float>> windows_of(const Bundle& bundle, std::size_t count) {
+    const auto size = bundle.front_end.feature_size();
+    const auto all = formula_input(size * count);
+    std::vector<std::vector<float>> windows;
+    for (std::size_t i = 0; i < count; ++i) {
+        windows.emplace_back(all.begin() + static_cast<std::ptrdiff_t>(i * size), all.begin() + static_cast<std::ptrdiff_t>((i + 1) * size));
+    }
+    return windows;
+}
+
+std::vector<float> score(Classifier& classifier, std::span<const std::vector<float>> windows) {
+    std::vector<std::span<const float>> spans(windows.begin(), windows.end());
+    std::vector<float> scores(windows.size() * classifier.classes());
+    classifier.score(spans, scores);
+    return scores;
+}
+
+TEST(TorchClassifier, ScoresAreTheNetworksSigmoid) {
+    const auto bundle = small_bundle();
+    const auto windows = windows_of(bundle, 1);
+    const auto scores = score(*make_classifier(bundle, {.device = "cpu"}), windows);
+
+    MobileNetV3 network(MobileNetOptions{.architecture = bundle.architecture, .classes = 3});
+    load_weights(network, bundle.tensors);
+    network->eval();
+    const torch::InferenceMode inference;
+    const auto wanted = torch::sigmoid(network->forward(torch::tensor(windows[0]).view({1, 1, 128, 376})));
+    for (std::size_t i = 0; i < 3; ++i) {
+        EXPECT_NEAR(scores[i], wanted[0][static_cast<std::int64_t>(i)].item<float>(), 1e-5);
+    }
+}
+
+TEST(TorchClassifier, AWindowsScoresAreTheSameBitsInAnyBatch) {
+    const auto bundle = small_bundle();
+    const auto classifier = make_classifier(bundle, {.device = "cpu"});
+    const auto windows = windows_of(bundle, 5);
+    const auto together = score(*classifier, windows);
+    for (std::size_t i = 0; i < windows.size(); ++i) {
+        const auto alone = score(*classifier, std::span(windows).subspan(i, 1));
+        EXPECT_EQ(alone, std::vector(together.begin() + static_cast<std::ptrdiff_t>(3 * i), together.begin() + static_cast<std::ptrdiff_t>(3 * i + 3)));
+    }
+    EXPECT_NE(together[0], together[3]);
+}
+
+TEST(TorchClassifier, HalfPrecisionWeightsScoreNearly) {
+    const auto bundle = small_bundle();
+    const auto windows = windows_of(bundle, 1);
+    const auto full = score(*make_classifier(bundle, {.device = "cpu"}), windows);
+    const auto half = score(*make_classifier(small_bundle(TensorType::kFloat16), {.device = "cpu"}), windows);
+    for (std::size_t i = 0; i < full.size(); ++i) EXPECT_NEAR(half[i], full[i], 5e-3);
+}
+
+TEST(TorchClassifier, NoWindowsGiveNoScores) {
+    const auto classifier = make_classifier(small_bundle(), {});
+    EXPECT_TRUE(score(*classifier, {}).empty());
+    EXPECT_EQ(classifier->classes(), 3U);
+    EXPECT_THAT(classifier->description(), HasSubstr("LibTorch"));
+}
+
+TEST(TorchClassifier, SaysInOneLineWhyItCannotBeMade) {
+    const auto refusal = [](const Bundle& bundle, const std::string& device) -> std::string {
+        try {
+            make_classifier(bundle, {.device = device});
+        } catch (const std::runtime_error& error) {
+            return error.what();
+        }
+        return "accepted";
+    };
+    const auto bundle = small_bundle();
+    for (const std::string device : {"cuda", "cuda:", "cuda:-1", "cuda:x", "tpu", ""}) {
+        EXPECT_EQ(refusal(bundle, device), "device \"" + device + "\": is none of auto, cpu and cuda:N");
+    }
+    EXPECT_THAT(refusal(bundle, "cuda:99"), HasSubstr("device \"cuda:99\": "));
+    auto broken = bundle;
+    broken.tensors.erase("head.bias");
+    EXPECT_EQ(refusal(broken, "cpu"), "tensor head.bias is missing");
+}
+
+TEST(TorchClassifier, RefusesWindowsAndScoresOfTheWrongSize) {
+    const auto bundle = small_bundle();
+    const auto classifier = make_classifier(bundle, {.device = "cpu"});
+    const std::vector<float> short_window(100);
+    const std::span<const float> window = short_window;
+    std::vector<float> scores(3);
+    EXPECT_THROW(classifier->score({&window, 1}, scores), std::invalid_argument);
+    EXPECT_THROW(classifier->score({&window, 1}, std::span(scores).first(2)), std::invalid_argument);
+}
+
+}  // namespace
+}  // namespace chorus
