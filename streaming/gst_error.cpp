@@ -33,8 +33,12 @@ ElementPtr find_element(GstElement* pipeline, const std::string& factory) {
                 g_value_reset(&item);
                 break;
             }
-            case GST_ITERATOR_RESYNC: gst_iterator_resync(all.get()); break;
-            default: g_value_unset(&item); return found;
+            case GST_ITERATOR_RESYNC:
+                gst_iterator_resync(all.get());
+                break;
+            default:
+                g_value_unset(&item);
+                return found;
         }
     }
 }
@@ -100,7 +104,8 @@ bool is_damage(const GError& error) {
 }
 
 std::string on_one_line(std::string text) {
-    std::replace_if(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < ' '; }, ' ');
+    std::replace_if(
+        text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < ' '; }, ' ');
     text.erase(text.find_last_not_of(" .") + 1);
     return text;
 }
@@ -138,8 +143,10 @@ std::string describe_error(const std::string& name, GstElement* pipeline, GstMes
         }
     }
     const gchar* const element = GST_MESSAGE_SRC_NAME(message);
-    if (!more.empty() && more != text) text += fmt::format(" ({}: {})", element, more);
-    else text += fmt::format(" ({})", element);
+    if (!more.empty() && more != text)
+        text += fmt::format(" ({}: {})", element, more);
+    else
+        text += fmt::format(" ({})", element);
     return redact_urls(with_name(name, path, text));
 }
 

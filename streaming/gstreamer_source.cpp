@@ -23,13 +23,13 @@ namespace {
 using namespace std::chrono_literals;
 using std::chrono::steady_clock;
 
-constexpr auto kLiveQueue = 5s;        // sound of a live source that waits here for its reader before it is lost
-constexpr auto kFileQueue = 1s;        // sound of a file decoded ahead
+constexpr auto kLiveQueue = 5s;           // sound of a live source that waits here for its reader before it is lost
+constexpr auto kFileQueue = 1s;           // sound of a file decoded ahead
 constexpr guint kQueueBytes = 64U << 20;  // bound for buffers that carry no times
-constexpr auto kStopPoll = 20ms;       // how late a stop or an error may be noticed
-constexpr auto kOpenPatience = 1s;     // for a file to show its first sound or its fault
+constexpr auto kStopPoll = 20ms;          // how late a stop or an error may be noticed
+constexpr auto kOpenPatience = 1s;        // for a file to show its first sound or its fault
 constexpr auto kClosePatience = 1500ms;
-constexpr int kBlocksPerSecond = 8;    // blocks are at most about this long, 125 ms
+constexpr int kBlocksPerSecond = 8;  // blocks are at most about this long, 125 ms
 
 // The integer formats are turned into floats here: exactly, and several times faster than audioconvert does it.
 // Anything else audioconvert makes one of these. It can't mix: the count is left open towards the sink, so it keeps the
@@ -49,15 +49,22 @@ void initialise_gstreamer() {
     });
 }
 
-guint64 nanoseconds(std::chrono::nanoseconds duration) { return static_cast<guint64>(duration.count()); }
+guint64 nanoseconds(std::chrono::nanoseconds duration) {
+    return static_cast<guint64>(duration.count());
+}
 
 std::optional<PcmFormat> pcm_format(GstAudioFormat format) {
     switch (format) {
-        case GST_AUDIO_FORMAT_S16LE: return PcmFormat::kS16;
-        case GST_AUDIO_FORMAT_S24LE: return PcmFormat::kS24;
-        case GST_AUDIO_FORMAT_S32LE: return PcmFormat::kS32;
-        case GST_AUDIO_FORMAT_F32LE: return PcmFormat::kF32;
-        default: return std::nullopt;
+        case GST_AUDIO_FORMAT_S16LE:
+            return PcmFormat::kS16;
+        case GST_AUDIO_FORMAT_S24LE:
+            return PcmFormat::kS24;
+        case GST_AUDIO_FORMAT_S32LE:
+            return PcmFormat::kS32;
+        case GST_AUDIO_FORMAT_F32LE:
+            return PcmFormat::kF32;
+        default:
+            return std::nullopt;
     }
 }
 
@@ -130,7 +137,8 @@ class GStreamerSource final : public AudioSource {
             }
             if (error) throw std::runtime_error(*error);
             if (ended) {
-                if (!live_ && next_sample_ == 0) throw std::runtime_error(gst::describe_silence(name_, pipeline_.get()));
+                if (!live_ && next_sample_ == 0)
+                    throw std::runtime_error(gst::describe_silence(name_, pipeline_.get()));
                 return EndOfStream{};
             }
             if (left <= 0ns) return NothingYet{};
@@ -183,8 +191,7 @@ class GStreamerSource final : public AudioSource {
     // So that a file's fault is known when it is opened. A slow source (a URL) goes on in read().
     void wait_for_first_sound() {
         const auto types = static_cast<GstMessageType>(GST_MESSAGE_ERROR | GST_MESSAGE_ASYNC_DONE | GST_MESSAGE_EOS);
-        const gst::MessagePtr message(
-            gst_bus_timed_pop_filtered(bus_.get(), nanoseconds(kOpenPatience), types));
+        const gst::MessagePtr message(gst_bus_timed_pop_filtered(bus_.get(), nanoseconds(kOpenPatience), types));
         if (message && GST_MESSAGE_TYPE(message.get()) == GST_MESSAGE_ERROR) {
             throw std::runtime_error(gst::describe_error(name_, pipeline_.get(), message.get()));
         }
@@ -220,7 +227,8 @@ class GStreamerSource final : public AudioSource {
             }
         }
         if (block_.samples.empty()) {
-            block_.samples.reserve(static_cast<std::size_t>(full_frames()) * static_cast<std::size_t>(format_.channels) +
+            block_.samples.reserve(static_cast<std::size_t>(full_frames()) *
+                                       static_cast<std::size_t>(format_.channels) +
                                    bytes.size() / bytes_per_sample(reader_->format()));
             if (live_ && running_time) block_.capture_time = utc_of(*running_time);
         }

@@ -106,7 +106,8 @@ class LaneQueue {
   private:
     // A producer that has room again may not have woken yet, so its lane is looked at too. Call with the mutex held.
     bool producer_waits() const {
-        return waiting_ > 0 && std::any_of(lanes_.begin(), lanes_.end(), [&](const auto& q) { return q.size() >= capacity_; });
+        return waiting_ > 0 &&
+               std::any_of(lanes_.begin(), lanes_.end(), [&](const auto& q) { return q.size() >= capacity_; });
     }
 
     mutable std::mutex mutex_;

@@ -13,7 +13,9 @@ namespace {
 
 constexpr std::string_view kSpace = " \t\r\n\v\f";
 
-bool is_plain(char c) { return g_ascii_isalnum(c) || std::string_view("_-+/:.").find(c) != std::string_view::npos; }
+bool is_plain(char c) {
+    return g_ascii_isalnum(c) || std::string_view("_-+/:.").find(c) != std::string_view::npos;
+}
 
 // A value as gst-launch's grammar wants it. GStreamer reads a value twice: the grammar takes off the outer quotes and
 // the backslashes; what is left is read as a string, where a leading quote and the word NULL have a meaning of their
@@ -71,7 +73,9 @@ std::string launch_for_file(const std::string& path) {
     return fmt::format("filesrc blocksize=1048576 location={} ! decodebin {}", launch_value(anchored), kOnlySound);
 }
 
-std::string launch_for_alsa(const std::string& device) { return fmt::format("alsasrc device={}", launch_value(device)); }
+std::string launch_for_alsa(const std::string& device) {
+    return fmt::format("alsasrc device={}", launch_value(device));
+}
 
 std::string launch_for_pulse(const std::string& device) {
     return device.empty() ? "pulsesrc" : fmt::format("pulsesrc device={}", launch_value(device));

@@ -34,9 +34,12 @@ void append(PcmFormat format, std::span<const std::uint8_t> bytes, std::vector<f
     samples.resize(before + bytes.size() / bytes_per_sample(format));
     float* const out = samples.data() + before;
     switch (format) {
-        case PcmFormat::kS16: return append_integers<std::int16_t>(bytes, 0x1p-15F, out);
-        case PcmFormat::kS24: return append_s24(bytes, out);
-        case PcmFormat::kS32: return append_integers<std::int32_t>(bytes, 0x1p-31F, out);
+        case PcmFormat::kS16:
+            return append_integers<std::int16_t>(bytes, 0x1p-15F, out);
+        case PcmFormat::kS24:
+            return append_s24(bytes, out);
+        case PcmFormat::kS32:
+            return append_integers<std::int32_t>(bytes, 0x1p-31F, out);
         case PcmFormat::kF32:
             if (!bytes.empty()) std::memcpy(out, bytes.data(), bytes.size());
             return;

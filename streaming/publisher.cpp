@@ -9,7 +9,7 @@
 namespace chorus {
 namespace {
 
-constexpr int kQueuedMessages = 10'000;       // for each peer; beyond it that peer loses messages
+constexpr int kQueuedMessages = 10'000;            // for each peer; beyond it that peer loses messages
 constexpr std::chrono::milliseconds kLinger{300};  // unsent messages may delay a stop by this
 constexpr std::chrono::milliseconds kHeartbeat{5'000};
 constexpr std::chrono::milliseconds kHeartbeatTimeout{15'000};

@@ -38,15 +38,17 @@ TEST_P(FileSourceChannels, ComeOutUnmixedAndInOrder) {
     EXPECT_TRUE(recording.samples == read_with_libsndfile(path)) << "not bit for bit what libsndfile reads";
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Layouts, FileSourceChannels,
-    testing::Values(Layout{1, {}}, Layout{2, {}}, Layout{3, {}}, Layout{4, {}}, Layout{6, {}}, Layout{8, {}}, Layout{16, {}},
-                    Layout{1, 0x4}, Layout{2, 0x3}, Layout{4, 0x33}, Layout{4, 0x0}, Layout{6, 0x3f}, Layout{6, 0x60f},
-                    Layout{8, 0x63f}, Layout{8, 0xff}, Layout{8, 0x0}, Layout{16, 0x0}, Layout{16, 0xffff}, Layout{4, 0x3}),
-    [](const auto& layout) {
-        const auto mask = layout.param.mask ? "Mask" + std::to_string(*layout.param.mask) : std::string("NoMask");
-        return std::to_string(layout.param.channels) + mask;
-    });
+INSTANTIATE_TEST_SUITE_P(Layouts, FileSourceChannels,
+                         testing::Values(Layout{1, {}}, Layout{2, {}}, Layout{3, {}}, Layout{4, {}}, Layout{6, {}},
+                                         Layout{8, {}}, Layout{16, {}}, Layout{1, 0x4}, Layout{2, 0x3}, Layout{4, 0x33},
+                                         Layout{4, 0x0}, Layout{6, 0x3f}, Layout{6, 0x60f}, Layout{8, 0x63f},
+                                         Layout{8, 0xff}, Layout{8, 0x0}, Layout{16, 0x0}, Layout{16, 0xffff},
+                                         Layout{4, 0x3}),
+                         [](const auto& layout) {
+                             const auto mask = layout.param.mask ? "Mask" + std::to_string(*layout.param.mask)
+                                                                 : std::string("NoMask");
+                             return std::to_string(layout.param.channels) + mask;
+                         });
 
 TEST(FileSource, ReadsEveryDepthExactly) {
     const TemporaryFolder folder;
@@ -136,10 +138,31 @@ TEST(FileSource, PlaysAtItsOwnSpeedWhereAsked) {
 
 TEST(FileSource, OpensPathsThatLaunchSyntaxWouldMisread) {
     const TemporaryFolder folder;
-    for (const std::string name :
-         {"plain.wav", "two words.wav", "a ! b.wav", "say \"hi\".wav", "it's.wav", "back\\slash.wav", "end\\", "\"", "\\\"",
-          "\\\\\" ! fakesink \"", "Rã-çú-蛙.wav", "latin\xe3.wav", "new\nline.wav", "(x) [y] {z}.wav", "a=b,c;d.wav", "%20.wav",
-          "# not a comment.wav", "name. ! x.", "NULL", "-dash", "$HOME.wav", "tab\t.wav", "\x01\x7f.wav", "'\"'", "~"}) {
+    for (const std::string name : {"plain.wav",
+                                   "two words.wav",
+                                   "a ! b.wav",
+                                   "say \"hi\".wav",
+                                   "it's.wav",
+                                   "back\\slash.wav",
+                                   "end\\",
+                                   "\"",
+                                   "\\\"",
+                                   "\\\\\" ! fakesink \"",
+                                   "Rã-çú-蛙.wav",
+                                   "latin\xe3.wav",
+                                   "new\nline.wav",
+                                   "(x) [y] {z}.wav",
+                                   "a=b,c;d.wav",
+                                   "%20.wav",
+                                   "# not a comment.wav",
+                                   "name. ! x.",
+                                   "NULL",
+                                   "-dash",
+                                   "$HOME.wav",
+                                   "tab\t.wav",
+                                   "\x01\x7f.wav",
+                                   "'\"'",
+                                   "~"}) {
         const auto path = folder / name;
         write_wav(path, noise(1, 100));
         EXPECT_EQ(record_file(path).samples.size(), 100U) << name;
@@ -172,8 +195,9 @@ TEST(FileSource, SaysWhatIsWrongWithAFileInOneLine) {
     EXPECT_EQ(fault_of("image.png", std::string("\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x8\0\0\0\x8\x8\0\0\0\0", 29) +
                                         std::string(1'000, 'x')),
               "not a sound file (image/png)");
-    EXPECT_EQ(fault_of("header.wav", std::string("RIFF\x24\0\0\0WAVEfmt \x10\0\0\0\1\0\1\0\x80\xbb\0\0\0\x77\1\0\2\0\x10\0data\0\0\0\0",
-                                                 44)),
+    EXPECT_EQ(fault_of("header.wav",
+                       std::string(
+                           "RIFF\x24\0\0\0WAVEfmt \x10\0\0\0\1\0\1\0\x80\xbb\0\0\0\x77\1\0\2\0\x10\0data\0\0\0\0", 44)),
               "there is no sound in it");
     EXPECT_THAT(fault_of("cut.wav", std::string("RIFF\x24\0\0\0WAVEfmt \x10\0", 18)),
                 testing::StartsWith("damaged sound file (audio/x-wav"));
@@ -185,12 +209,14 @@ TEST(FileSource, SaysThatAFileIsMissingOrAFolder) {
     EXPECT_EQ(failure_of({.name = missing, .launch = launch_for_file(missing)}), missing + ": no such file");
     EXPECT_EQ(failure_of({.name = "pond", .launch = launch_for_file(missing)}), "pond: " + missing + ": no such file");
     const auto itself = (folder / "").string();
-    EXPECT_EQ(failure_of({.name = itself, .launch = launch_for_file(itself)}), itself + ": is a directory, not a sound file");
+    EXPECT_EQ(failure_of({.name = itself, .launch = launch_for_file(itself)}),
+              itself + ": is a directory, not a sound file");
 }
 
 TEST(FileSource, SaysWhatIsWrongWithALaunchLine) {
     EXPECT_EQ(failure_of({.name = "pond", .launch = "nosuchelement"}), "pond: no element \"nosuchelement\"");
-    EXPECT_THAT(failure_of({.name = "pond", .launch = "audiotestsrc nosuch=1"}), testing::StartsWith("pond: no property"));
+    EXPECT_THAT(failure_of({.name = "pond", .launch = "audiotestsrc nosuch=1"}),
+                testing::StartsWith("pond: no property"));
     EXPECT_THAT(failure_of({.name = "pond", .launch = ""}), testing::StartsWith("pond: "));
     EXPECT_THAT(failure_of({.name = "pond", .launch = "audiotestsrc ! ! !"}), testing::StartsWith("pond: "));
     EXPECT_THAT(failure_of({.name = "pond", .launch = "fakesrc num-buffers=1"}), testing::StartsWith("pond: "));
@@ -201,7 +227,8 @@ TEST(FileSource, LeavesNoSecretOfAUrlInAnError) {
         {.name = "pond", .launch = launch_for_rtsp("rtsp://keeper:sesame@127.0.0.1:1/frogs?token=abc", 100)});
     EXPECT_THAT(line, testing::StartsWith("pond: "));
     for (const char* secret : {"keeper", "sesame", "token", "abc"}) EXPECT_THAT(line, Not(HasSubstr(secret)));
-    EXPECT_THAT(failure_of({.name = "pond", .launch = "http://keeper:sesame@host/?token=abc"}), Not(HasSubstr("sesame")));
+    EXPECT_THAT(failure_of({.name = "pond", .launch = "http://keeper:sesame@host/?token=abc"}),
+                Not(HasSubstr("sesame")));
 }
 
 TEST(FileSource, ReadsACutWavAsFarAsItGoes) {
@@ -222,10 +249,10 @@ TEST(FileSource, NeverShiftsChannelsWhenBytesComeCutAnywhere) {
     const auto reference = read_with_libsndfile(folder / "a.wav");
     for (const int blocksize : {1, 5, 7, 4'095, 4'097, 65'536}) {
         if (blocksize == 1) wav.data.resize(600);
-        const auto recording = record_launch("filesrc blocksize=" + std::to_string(blocksize) + " location=" +
-                                             (folder / "raw").string() +
-                                             " ! audio/x-raw,format=S16LE,rate=48000,channels=3,layout=interleaved,"
-                                             "channel-mask=(bitmask)0");
+        const auto recording =
+            record_launch("filesrc blocksize=" + std::to_string(blocksize) + " location=" + (folder / "raw").string() +
+                          " ! audio/x-raw,format=S16LE,rate=48000,channels=3,layout=interleaved,"
+                          "channel-mask=(bitmask)0");
         EXPECT_TRUE(recording.samples == reference) << "bytes by " << blocksize;
     }
 }
@@ -239,7 +266,9 @@ TEST(FileSource, SaysThatTheFormatChangedAndGoesOn) {
     write_wav(folder / "0.wav", first);
     write_wav(folder / "1.wav", second);
     write_wav(folder / "2.wav", third);
-    const auto part = [&](const char* name) { return " filesrc location=" + (folder / name).string() + " ! wavparse ! c."; };
+    const auto part = [&](const char* name) {
+        return " filesrc location=" + (folder / name).string() + " ! wavparse ! c.";
+    };
     const auto recording = record_launch("concat name=c" + part("0.wav") + part("1.wav") + part("2.wav") + " c.");
     ASSERT_EQ(recording.gaps.size(), 2U);
     EXPECT_EQ(recording.gaps[0].reason, "format");

@@ -13,7 +13,8 @@ TEST(RedactUrls, TakesUserPasswordAndQueryOut) {
     EXPECT_EQ(redact_urls("cannot open rtsp://keeper@pond/1: refused"), "cannot open rtsp://pond/1: refused");
     EXPECT_EQ(redact_urls("http://h?a=1 and srt+x://u:p@[::1]:9/s?b=2#f then ftp://h/"),
               "http://h and srt+x://[::1]:9/s then ftp://h/");
-    EXPECT_EQ(redact_urls("rtspsrc location=\"rtsp://u:p@h/x?t=1\" latency=200"), "rtspsrc location=\"rtsp://h/x\" latency=200");
+    EXPECT_EQ(redact_urls("rtspsrc location=\"rtsp://u:p@h/x?t=1\" latency=200"),
+              "rtspsrc location=\"rtsp://h/x\" latency=200");
 }
 
 TEST(RedactUrls, FindsPasswordsThatWereNotEscaped) {
@@ -24,8 +25,9 @@ TEST(RedactUrls, FindsPasswordsThatWereNotEscaped) {
 }
 
 TEST(RedactUrls, LeavesOtherTextAsItIs) {
-    for (const std::string text : {"", "no URL here", "a@b.example?x=1", "://", "rtsp://", "rtsp://h:554/cam@2", "rtsp://[::1]:554/x",
-                                   "file:///recordings/a b.wav", "50 % of user:password@host?x", "http://", "x://y://z"}) {
+    for (const std::string text :
+         {"", "no URL here", "a@b.example?x=1", "://", "rtsp://", "rtsp://h:554/cam@2", "rtsp://[::1]:554/x",
+          "file:///recordings/a b.wav", "50 % of user:password@host?x", "http://", "x://y://z"}) {
         EXPECT_EQ(redact_urls(text), text);
     }
 }

@@ -87,16 +87,25 @@ TEST(LiveSource, JumpsOverLostSamplesSoThatIndicesStayTrue) {
 }
 
 TEST(LiveSource, LosesTheOldestSoundWhenNobodyReadsAndCountsIt) {
-    // Live in name only: it makes 60 s of sound at once.
+    // Live in name only: it makes 60 s of a ramp at once, so that every sample tells its index.
+    constexpr std::int64_t kTotal = 600 * kBuffer;
+    const auto index_of = [](float ramp) { return std::llround((ramp < 0 ? ramp + 2.0 : ramp) / 2 * kTotal) - 1; };
     const auto source = open_launch(
-        "audiotestsrc is-live=true do-timestamp=false num-buffers=2 samplesperbuffer=100 ! fakesink audiotestsrc "
-        "num-buffers=600 samplesperbuffer=800 ! audio/x-raw,rate=8000,channels=1");
+        "audiotestsrc is-live=true num-buffers=2 ! fakesink audiotestsrc wave=saw freq=0.016666666666666666 volume=1 "
+        "num-buffers=600 samplesperbuffer=800 ! audio/x-raw,format=F32LE,rate=8000,channels=1");
     EXPECT_TRUE(source->is_live());
     const auto recording = record(*source);
     EXPECT_TRUE(recording.ended);
-    std::int64_t total = static_cast<std::int64_t>(recording.samples.size());
-    for (const auto& gap : recording.gaps) total += gap.samples;
-    EXPECT_EQ(total, 600 * 800);
+    EXPECT_THAT(recording.gaps, Not(IsEmpty()));
+
+    // What was lost before the first block has no index.
+    const auto begin = index_of(recording.blocks.front().samples.front());
+    for (const auto& block : recording.blocks) {
+        ASSERT_EQ(begin + block.first_sample, index_of(block.samples.front()));
+    }
+    auto counted = static_cast<std::int64_t>(recording.samples.size());
+    for (const auto& gap : recording.gaps) counted += gap.samples;
+    EXPECT_EQ(begin + counted, kTotal);
 }
 
 TEST(LiveSource, SaysNothingYetWhileNothingComes) {
@@ -171,12 +180,15 @@ class Sender {
 
 TEST(RtpSource, ReceivesEveryChannelOfL16) {
     const int port = free_udp_port();
-    const auto source = open_launch(launch_for_rtp({.port = port, .encoding = "L16", .rate_hz = 48'000, .channels = 4}));
+    const auto source =
+        open_launch(launch_for_rtp({.port = port, .encoding = "L16", .rate_hz = 48'000, .channels = 4}));
     EXPECT_TRUE(source->is_live());
     // Each channel has its own level.
     const Sender sender(
-        "interleave name=i channel-positions-from-input=false ! audioconvert ! audio/x-raw,format=S16BE,channels=4 ! rtpL16pay ! "
-        "udpsink host=127.0.0.1 port=" + std::to_string(port) +
+        "interleave name=i channel-positions-from-input=false ! audioconvert ! audio/x-raw,format=S16BE,channels=4 ! "
+        "rtpL16pay ! "
+        "udpsink host=127.0.0.1 port=" +
+        std::to_string(port) +
         " audiotestsrc is-live=true wave=square freq=100 volume=0.1 ! audio/x-raw,rate=48000,channels=1 ! i."
         " audiotestsrc is-live=true wave=square freq=100 volume=0.2 ! audio/x-raw,rate=48000,channels=1 ! i."
         " audiotestsrc is-live=true wave=square freq=100 volume=0.3 ! audio/x-raw,rate=48000,channels=1 ! i."
@@ -194,8 +206,10 @@ TEST(RtpSource, ReceivesEveryChannelOfL16) {
 TEST(RtpSource, ReceivesOpus) {
     const int port = free_udp_port();
     const auto source = open_launch(launch_for_rtp({.port = port, .encoding = "OPUS", .channels = 2}));
-    const Sender sender("audiotestsrc is-live=true volume=0.5 ! audio/x-raw,rate=48000,channels=2 ! opusenc ! rtpopuspay ! "
-                        "udpsink host=127.0.0.1 port=" + std::to_string(port));
+    const Sender sender(
+        "audiotestsrc is-live=true volume=0.5 ! audio/x-raw,rate=48000,channels=2 ! opusenc ! rtpopuspay ! "
+        "udpsink host=127.0.0.1 port=" +
+        std::to_string(port));
     const auto recording = record(*source, 24'000);
     EXPECT_EQ(recording.sample_rate_hz, 48'000);
     EXPECT_EQ(recording.channels, 2);

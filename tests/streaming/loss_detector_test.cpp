@@ -11,7 +11,9 @@ namespace {
 constexpr int kRate = 48'000;
 constexpr std::int64_t kFrames = 480;  // 10 ms
 
-std::int64_t time_of(std::int64_t sample) { return sample * 1'000'000'000 / kRate; }
+std::int64_t time_of(std::int64_t sample) {
+    return sample * 1'000'000'000 / kRate;
+}
 
 TEST(LossDetector, FindsNoLossInAnUnbrokenStream) {
     LossDetector detector(kRate);

@@ -23,7 +23,8 @@ TEST(PcmReader, DividesIntegersByTheirFullScale) {
                 ElementsAre(-1.0F, 32767.0F / 32768.0F, 1.0F / 32768.0F, -1.0F / 32768.0F));
     EXPECT_THAT(floats_of(PcmFormat::kS24, 1, {0x00, 0x00, 0x80, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff}),
                 ElementsAre(-1.0F, 8388607.0F / 8388608.0F, -1.0F / 8388608.0F));
-    EXPECT_THAT(floats_of(PcmFormat::kS32, 1, {0x00, 0x00, 0x00, 0x80, 0x00, 0x00, 0x00, 0x40}), ElementsAre(-1.0F, 0.5F));
+    EXPECT_THAT(floats_of(PcmFormat::kS32, 1, {0x00, 0x00, 0x00, 0x80, 0x00, 0x00, 0x00, 0x40}),
+                ElementsAre(-1.0F, 0.5F));
     EXPECT_THAT(floats_of(PcmFormat::kF32, 1, {0x00, 0x00, 0xc0, 0x3f}), ElementsAre(1.5F));
 }
 
@@ -60,7 +61,9 @@ TEST(PcmReader, ForgetsAPartialFrameWhenItStartsAnew) {
     EXPECT_THAT(samples, ElementsAre(0.5F));
 }
 
-TEST(PcmReader, RefusesSoundWithoutChannels) { EXPECT_THROW(PcmReader(PcmFormat::kS16, 0), std::invalid_argument); }
+TEST(PcmReader, RefusesSoundWithoutChannels) {
+    EXPECT_THROW(PcmReader(PcmFormat::kS16, 0), std::invalid_argument);
+}
 
 }  // namespace
 }  // namespace chorus

@@ -48,7 +48,8 @@ TEST(Publisher, SaysWhichEndpointIsTaken) {
 }
 
 TEST(Publisher, NamesAnEndpointThatMakesNoSense) {
-    for (const std::string endpoint : {"", "7740", "tcp://127.0.0.1", "carrier-pigeon://coop", "tcp://127.0.0.1:99999"}) {
+    for (const std::string endpoint :
+         {"", "7740", "tcp://127.0.0.1", "carrier-pigeon://coop", "tcp://127.0.0.1:99999"}) {
         EXPECT_THROW(Publisher{endpoint}, std::runtime_error) << endpoint;
     }
     EXPECT_THROW(Subscriber("nonsense", ""), std::runtime_error);

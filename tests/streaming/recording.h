@@ -67,6 +67,8 @@ inline Recording record_launch(const std::string& launch) {
     return record(*open_gstreamer_source({.name = "source", .launch = launch}));
 }
 
-inline Recording record_file(const std::string& path) { return record_launch(launch_for_file(path)); }
+inline Recording record_file(const std::string& path) {
+    return record_launch(launch_for_file(path));
+}
 
 }  // namespace chorus::testing_tools

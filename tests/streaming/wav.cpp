@@ -12,7 +12,9 @@
 namespace chorus::testing_tools {
 namespace {
 
-void append(std::string& out, std::string_view text) { out += text; }
+void append(std::string& out, std::string_view text) {
+    out += text;
+}
 
 void append_number(std::string& out, std::uint64_t value, int bytes) {
     for (int i = 0; i < bytes; ++i) out += static_cast<char>(value >> (8 * i) & 0xff);
@@ -21,7 +23,12 @@ void append_number(std::string& out, std::uint64_t value, int bytes) {
 }  // namespace
 
 Wav noise(int channels, std::int64_t frames, int bits) {
-    Wav wav{.channels = channels, .sample_rate_hz = 48'000, .bits = bits, .is_float = false, .channel_mask = {}, .data = {}};
+    Wav wav{.channels = channels,
+            .sample_rate_hz = 48'000,
+            .bits = bits,
+            .is_float = false,
+            .channel_mask = {},
+            .data = {}};
     std::mt19937 random(static_cast<unsigned>(channels * 1000 + bits));
     wav.data.resize(static_cast<std::size_t>(frames) * static_cast<std::size_t>(channels * bits / 8));
     for (auto& byte : wav.data) byte = static_cast<std::uint8_t>(random());

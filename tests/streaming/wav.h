@@ -11,7 +11,7 @@ namespace chorus::testing_tools {
 struct Wav {
     int channels = 1;
     int sample_rate_hz = 48'000;
-    int bits = 16;                             // of integers, or 32 with is_float
+    int bits = 16;  // of integers, or 32 with is_float
     bool is_float = false;
     std::optional<std::uint32_t> channel_mask;  // written as WAVE_FORMAT_EXTENSIBLE where there is one
     std::vector<std::uint8_t> data;
