@@ -74,8 +74,7 @@ void Feed::run() {
     while (!inbox_.drained()) {
         const auto now = std::chrono::steady_clock::now();
         if (now >= next_status) {
-            publisher_.send({"status." + options_.station, status_json()});
-            metrics_.messages_published.Increment();
+            publish_status();
             next_status = now + options_.status_interval;
         }
         const auto idle = std::chrono::ceil<std::chrono::milliseconds>(next_status - now);
@@ -88,6 +87,12 @@ void Feed::run() {
             metrics_.messages_published.Increment();
         }
     }
+    publish_status();  // the closed books
+}
+
+void Feed::publish_status() {
+    publisher_.send({"status." + options_.station, status_json()});
+    metrics_.messages_published.Increment();
 }
 
 void Feed::publish_event(Event& event) {

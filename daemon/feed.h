@@ -51,6 +51,7 @@ class Feed : public DetectionSink {
     void run();
     void put(Item item);
     void publish_event(Event& event);
+    void publish_status();
     std::string status_json() const;
 
     const FeedOptions options_;

@@ -1,7 +1,9 @@
 #include "daemon/http_server.h"
 
 #include <civetweb.h>
+#include <dlfcn.h>
 #include <fmt/format.h>
+#include <pthread.h>
 
 #include <atomic>
 #include <chrono>
@@ -11,6 +13,16 @@
 #include <thread>
 
 #include "config/program.h"
+
+// CivetWeb asks for threads with stacks of 100 KiB, of which glibc takes the thread-local storage of every library
+// loaded; OpenBLAS and LibTorch alone bring 70 KiB, so that no thread can be made (EINVAL). This stands before libc's
+// own function and grants a little more.
+extern "C" int pthread_attr_setstacksize(pthread_attr_t* attributes, size_t size) noexcept {
+    constexpr size_t kLeast = 512 * 1024;
+    using Function = int (*)(pthread_attr_t*, size_t);
+    static const auto original = reinterpret_cast<Function>(dlsym(RTLD_NEXT, "pthread_attr_setstacksize"));
+    return original(attributes, size < kLeast ? kLeast : size);
+}
 
 namespace chorus {
 namespace {
