@@ -49,6 +49,13 @@ SourceConfig read_source(ConfigSection section) {
     if (given.empty()) section.fault("", "needs one of launch, file, alsa, pulse, rtsp, rtp");
     // Every form is read even when there are too many, so that each one's own faults are said, too.
     for (const auto& form : given) source.launch = launch_of(section, form);
+    if (given.size() == 1 && !source.launch.empty()) {
+        try {
+            check_launch(source.launch);
+        } catch (const std::exception& error) {
+            section.fault(given[0], error.what());
+        }
+    }
     if (given.size() > 1) section.fault(given[1], fmt::format("is one too many: {} is there already", given[0]));
 
     source.is_file = given.size() == 1 && given[0] == "file";

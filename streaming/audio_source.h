@@ -35,6 +35,10 @@ struct GStreamerOptions {
 /// Opens and starts the pipeline; throws std::runtime_error with one clear line (no URL's user, password or query).
 std::unique_ptr<AudioSource> open_gstreamer_source(const GStreamerOptions& options);
 
+/// Whether GStreamer can make a pipeline of this fragment: its syntax, elements and properties; nothing is started.
+/// Throws std::runtime_error with one clear line.
+void check_launch(const std::string& launch);
+
 /// Launch fragments of the short forms; paths and URLs are quoted for gst-launch.
 std::string launch_for_file(const std::string& path);
 std::string launch_for_alsa(const std::string& device);                 // "hw:CARD=UMC404HD"

@@ -49,6 +49,16 @@ void initialise_gstreamer() {
     });
 }
 
+// Throws std::runtime_error with what GStreamer has against the fragment.
+gst::ElementPtr parse_pipeline(const std::string& launch) {
+    GError* raw = nullptr;
+    gst::ElementPtr pipeline(gst_parse_launch((launch + std::string(kTail)).c_str(), &raw));
+    const gst::ErrorPtr error(raw);
+    if (error) throw std::runtime_error(redact_urls(error->message));
+    if (!pipeline || !GST_IS_BIN(pipeline.get())) throw std::runtime_error("not a pipeline");
+    return pipeline;
+}
+
 guint64 nanoseconds(std::chrono::nanoseconds duration) {
     return static_cast<guint64>(duration.count());
 }
@@ -153,11 +163,11 @@ class GStreamerSource final : public AudioSource {
     GstAppSink* sink() const { return GST_APP_SINK(sink_.get()); }
 
     void parse(const std::string& launch) {
-        GError* raw = nullptr;
-        pipeline_.reset(gst_parse_launch((launch + std::string(kTail)).c_str(), &raw));
-        const gst::ErrorPtr error(raw);
-        if (error) throw std::runtime_error(fmt::format("{}: {}", name_, redact_urls(error->message)));
-        if (!pipeline_ || !GST_IS_BIN(pipeline_.get())) throw std::runtime_error(name_ + ": not a pipeline");
+        try {
+            pipeline_ = parse_pipeline(launch);
+        } catch (const std::runtime_error& error) {
+            throw std::runtime_error(fmt::format("{}: {}", name_, error.what()));
+        }
         sink_.reset(gst_bin_get_by_name(GST_BIN(pipeline_.get()), "chorus_sink"));
         queue_.reset(gst_bin_get_by_name(GST_BIN(pipeline_.get()), "chorus_queue"));
         bus_.reset(gst_element_get_bus(pipeline_.get()));
@@ -336,6 +346,11 @@ class GStreamerSource final : public AudioSource {
 };
 
 }  // namespace
+
+void check_launch(const std::string& launch) {
+    initialise_gstreamer();
+    parse_pipeline(launch);
+}
 
 std::unique_ptr<AudioSource> open_gstreamer_source(const GStreamerOptions& options) {
     initialise_gstreamer();

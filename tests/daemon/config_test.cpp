@@ -64,6 +64,12 @@ TEST(Config, WantsExactlyOneKindOfSource) {
     EXPECT_THAT(faults_of(head), ElementsAre(HasSubstr("at least one [[source]]")));
 }
 
+TEST(Config, RefusesALaunchFragmentThatGStreamerCannotMake) {
+    const std::string head = "[station]\nname = 'a'\n[model]\nbundle = 'm'\n[[source]]\nname = 's'\n";
+    EXPECT_THAT(faults_of(head + "launch = 'nosuchelement ! audioconvert'\n"), ElementsAre(HasSubstr("c.toml:7: source[0].launch: no element \"nosuchelement\"")));
+    EXPECT_THAT(faults_of(head + "launch = 'audiotestsrc wavee=1'\n"), ElementsAre(HasSubstr("c.toml:7: source[0].launch: ")));
+}
+
 TEST(Config, ReadsAFilesStartFromItsNameOrItsKey) {
     const std::string head = "[station]\nname = 'a'\n[model]\nbundle = 'm'\n[[source]]\nname = 's'\n";
     const auto named = parse_config(head + "file = 'A_20260102_030405.wav'\n", "c.toml").sources[0];
