@@ -278,7 +278,7 @@ void write_durably(int fd, std::span<const std::byte> bytes) {
 
 void replace_file(const fs::path& path, std::span<const std::byte> bytes) {
     const auto folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
-    auto temporary = (folder / ("." + path.filename().string() + ".XXXXXX")).string();
+    auto temporary = (folder / fmt::format(".{}.XXXXXX", path.filename().string())).string();
     const Descriptor file(::mkstemp(temporary.data()));
     if (file.get() < 0) throw_errno("temporary file");
     try {
