@@ -16,9 +16,13 @@ namespace {
 // A configuration is written by hand: anything larger is the wrong file.
 constexpr std::uintmax_t kLargestFile = 1 << 20;
 
-int line_of(const toml::node& node) { return static_cast<int>(node.source().begin.line); }
+int line_of(const toml::node& node) {
+    return static_cast<int>(node.source().begin.line);
+}
 
-const toml::table& as_table(const void* table) { return *static_cast<const toml::table*>(table); }
+const toml::table& as_table(const void* table) {
+    return *static_cast<const toml::table*>(table);
+}
 
 std::string join_faults(const std::vector<ConfigFault>& faults) {
     std::string lines;
@@ -81,7 +85,9 @@ void ConfigDocument::parse(std::string_view text) {
     }
 }
 
-ConfigSection ConfigDocument::root() { return {*this, &tree_->root, ""}; }
+ConfigSection ConfigDocument::root() {
+    return {*this, &tree_->root, ""};
+}
 
 void ConfigDocument::finish() {
     const auto visit = [&](const auto& self, const toml::node& node, const std::string& path) -> void {
@@ -105,7 +111,9 @@ void ConfigDocument::finish() {
     throw ConfigError(std::move(faults_));
 }
 
-bool ConfigSection::has(std::string_view key) const { return table_ != nullptr && as_table(table_).contains(key); }
+bool ConfigSection::has(std::string_view key) const {
+    return table_ != nullptr && as_table(table_).contains(key);
+}
 
 std::string ConfigSection::path_of(std::string_view key) const {
     return path_.empty() ? std::string(key) : fmt::format("{}.{}", path_, key);
@@ -114,8 +122,7 @@ std::string ConfigSection::path_of(std::string_view key) const {
 void ConfigSection::fault(std::string_view key, std::string text) {
     const toml::node* at = table_ == nullptr ? nullptr : as_table(table_).get(key);
     if (at == nullptr && table_ != nullptr) at = &as_table(table_);
-    document_->faults_.push_back(
-        {document_->file_, at == nullptr ? 0 : line_of(*at), path_of(key), std::move(text)});
+    document_->faults_.push_back({document_->file_, at == nullptr ? 0 : line_of(*at), path_of(key), std::move(text)});
 }
 
 // The node at `key` if it is there and of the type asked for; a wrong type is noted.
@@ -208,7 +215,8 @@ ConfigSection ConfigSection::section(std::string_view key) {
 
 std::vector<ConfigSection> ConfigSection::sections(std::string_view key) {
     std::vector<ConfigSection> tables;
-    const auto* node = static_cast<const toml::node*>(find(key, "tables, each begun by [[...]]", int(toml::node_type::array)));
+    const auto* node =
+        static_cast<const toml::node*>(find(key, "tables, each begun by [[...]]", int(toml::node_type::array)));
     if (node == nullptr) return tables;
     for (std::size_t i = 0; i < node->as_array()->size(); ++i) {
         const toml::node& child = (*node->as_array())[i];

@@ -64,6 +64,8 @@ void set_up_logging(const std::string& level) {
     spdlog::set_default_logger(std::move(logger));
 }
 
-void name_this_thread(const std::string& name) { pthread_setname_np(pthread_self(), name.substr(0, 15).c_str()); }
+void name_this_thread(const std::string& name) {
+    pthread_setname_np(pthread_self(), name.substr(0, 15).c_str());
+}
 
 }  // namespace chorus

@@ -13,7 +13,8 @@ std::int64_t hop_samples(const FrontEndParameters& parameters, double hop_second
 
 }  // namespace
 
-ChannelAnalyser::ChannelAnalyser(const FrontEnd& front_end, int sample_rate_hz, double hop_seconds, std::int64_t first_sample)
+ChannelAnalyser::ChannelAnalyser(const FrontEnd& front_end, int sample_rate_hz, double hop_seconds,
+                                 std::int64_t first_sample)
     : front_end_(front_end),
       sample_rate_hz_(sample_rate_hz),
       first_sample_(first_sample),

@@ -34,10 +34,10 @@ int detect_in_recordings(const DetectOptions& options);
 
 struct ListenOptions {
     std::string endpoint;
-    std::string topic;            // prefix
-    std::string format = "jsonl"; // jsonl: bodies as they come; text: a line for people
-    int count = 0;                // stop after so many messages; 0: never
-    double timeout_seconds = 0;   // stop, with status 1, when nothing comes for so long; 0: never
+    std::string topic;             // prefix
+    std::string format = "jsonl";  // jsonl: bodies as they come; text: a line for people
+    int count = 0;                 // stop after so many messages; 0: never
+    double timeout_seconds = 0;    // stop, with status 1, when nothing comes for so long; 0: never
 };
 
 int listen_to(const ListenOptions& options);

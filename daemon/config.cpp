@@ -45,7 +45,8 @@ SourceConfig read_source(ConfigSection section) {
 
     static const std::vector<std::string> kForms = {"launch", "file", "alsa", "pulse", "rtsp", "rtp"};
     std::vector<std::string> given;
-    std::copy_if(kForms.begin(), kForms.end(), std::back_inserter(given), [&](const auto& f) { return section.has(f); });
+    std::copy_if(kForms.begin(), kForms.end(), std::back_inserter(given),
+                 [&](const auto& f) { return section.has(f); });
     if (given.empty()) section.fault("", "needs one of launch, file, alsa, pulse, rtsp, rtp");
     // Every form is read even when there are too many, so that each one's own faults are said, too.
     for (const auto& form : given) source.launch = launch_of(section, form);
@@ -114,16 +115,20 @@ Config read_config(ConfigSection root) {
     for (auto& section : root.sections("source")) {
         config.sources.push_back(read_source(section));
         const auto& name = config.sources.back().name;
-        if (!name.empty() && !names.insert(name).second) section.fault("name", fmt::format("\"{}\" is used twice", name));
+        if (!name.empty() && !names.insert(name).second)
+            section.fault("name", fmt::format("\"{}\" is used twice", name));
     }
     if (!root.has("source")) root.fault("source", "at least one [[source]] is needed");
     if (config.sources.size() > kMostSources) root.fault("source", fmt::format("more than {} sources", kMostSources));
 
     auto publish = root.section("publish");
     config.publish_endpoint = publish.text("endpoint", config.publish_endpoint);
-    if (!config.publish_endpoint.starts_with("tcp://127.0.0.1:") && !config.publish_endpoint.starts_with("tcp://[::1]:") &&
+    if (!config.publish_endpoint.starts_with("tcp://127.0.0.1:") &&
+        !config.publish_endpoint.starts_with("tcp://[::1]:") &&
         !config.publish_endpoint.starts_with("tcp://localhost:") && !config.publish_endpoint.starts_with("ipc://")) {
-        publish.fault("endpoint", "must be on loopback (tcp://127.0.0.1:PORT) or ipc://: it is neither encrypted nor authenticated");
+        publish.fault(
+            "endpoint",
+            "must be on loopback (tcp://127.0.0.1:PORT) or ipc://: it is neither encrypted nor authenticated");
     }
     config.publish_scores = publish.flag("scores", config.publish_scores);
     config.status_interval = seconds(publish.number("status_seconds", 10.0, 0.1, 3600.0));
@@ -142,12 +147,14 @@ Config read_config(ConfigSection root) {
 // Faults that only show when configuration and model are held against each other.
 void check_against_model(ConfigSection root, const Config& config, const Bundle& bundle) {
     if (config.hop_seconds > bundle.front_end.window_seconds) {
-        root.section("analysis").fault("hop_seconds", fmt::format("{} is more than the model's window of {} s: sound would be skipped",
-                                                                  config.hop_seconds, bundle.front_end.window_seconds));
+        root.section("analysis")
+            .fault("hop_seconds", fmt::format("{} is more than the model's window of {} s: sound would be skipped",
+                                              config.hop_seconds, bundle.front_end.window_seconds));
     }
     auto thresholds = root.section("detection").section("thresholds");
     for (const auto& [code, threshold] : config.detection.thresholds) {
-        const bool known = std::any_of(bundle.labels.begin(), bundle.labels.end(), [&](const auto& label) { return label.code == code; });
+        const bool known = std::any_of(bundle.labels.begin(), bundle.labels.end(),
+                                       [&](const auto& label) { return label.code == code; });
         if (!known) thresholds.fault(code, "the model has no such class");
     }
 }

@@ -16,20 +16,20 @@ namespace chorus {
 
 struct SourceConfig {
     std::string name;
-    std::string launch;             // the GStreamer fragment, made from a short form where one was given
-    bool is_file = false;           // ends by itself, never drops, is not opened again
-    bool realtime = false;          // a file plays at its own speed
-    std::optional<UtcTime> start;   // UTC of a file's first sample
+    std::string launch;            // the GStreamer fragment, made from a short form where one was given
+    bool is_file = false;          // ends by itself, never drops, is not opened again
+    bool realtime = false;         // a file plays at its own speed
+    std::optional<UtcTime> start;  // UTC of a file's first sample
     bool operator==(const SourceConfig&) const = default;
 };
 
 struct DetectionConfig {
-    double threshold_scale = 1.0;               // multiplies the bundle's thresholds
-    std::map<std::string, double> thresholds;   // by code; instead of the bundle's
-    double hysteresis = 0.7;                    // an event goes on while scores stay above threshold * hysteresis
+    double threshold_scale = 1.0;              // multiplies the bundle's thresholds
+    std::map<std::string, double> thresholds;  // by code; instead of the bundle's
+    double hysteresis = 0.7;                   // an event goes on while scores stay above threshold * hysteresis
     int min_windows = 1;
     double merge_gap_seconds = 1.0;
-    double update_seconds = 10.0;               // between updates of an open event
+    double update_seconds = 10.0;  // between updates of an open event
 };
 
 struct Config {

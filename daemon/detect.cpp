@@ -29,7 +29,8 @@ class Collector : public DetectionSink {
 
 // Folders are searched, in the order of names, for what looks like sound.
 std::vector<fs::path> find_recordings(const std::vector<fs::path>& given) {
-    static const std::set<std::string> kEndings = {".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".w64", ".rf64", ".m4a", ".wv"};
+    static const std::set<std::string> kEndings = {".wav",  ".flac", ".ogg",  ".opus", ".mp3", ".aif",
+                                                   ".aiff", ".w64",  ".rf64", ".m4a",  ".wv"};
     std::vector<fs::path> found;
     for (const auto& path : given) {
         if (!fs::is_directory(path)) {
@@ -37,9 +38,11 @@ std::vector<fs::path> find_recordings(const std::vector<fs::path>& given) {
             continue;
         }
         std::vector<fs::path> inside;
-        for (const auto& entry : fs::recursive_directory_iterator(path, fs::directory_options::skip_permission_denied)) {
+        for (const auto& entry :
+             fs::recursive_directory_iterator(path, fs::directory_options::skip_permission_denied)) {
             std::string ending = entry.path().extension().string();
-            std::transform(ending.begin(), ending.end(), ending.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+            std::transform(ending.begin(), ending.end(), ending.begin(),
+                           [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
             if (entry.is_regular_file() && kEndings.contains(ending)) inside.push_back(entry.path());
         }
         if (inside.empty()) throw std::runtime_error(fmt::format("{}: no recordings in this folder", path.string()));
@@ -52,7 +55,8 @@ std::vector<fs::path> find_recordings(const std::vector<fs::path>& given) {
 // A topic-safe name for a file.
 std::string source_name(const fs::path& path) {
     std::string name = path.stem().string().substr(0, 64);
-    std::replace_if(name.begin(), name.end(), [](unsigned char c) { return !std::isalnum(c) && c != '_' && c != '-'; }, '_');
+    std::replace_if(
+        name.begin(), name.end(), [](unsigned char c) { return !std::isalnum(c) && c != '_' && c != '-'; }, '_');
     return name.empty() ? "recording" : name;
 }
 
@@ -71,8 +75,9 @@ class RecordingAnalyser {
         config_.detection.threshold_scale = options.threshold_scale;
         config_.max_batch_delay = 0ms;
         if (options.hop_seconds > bundle_.front_end.window_seconds) {
-            throw std::runtime_error(fmt::format("--hop {}: more than the model's window of {} s: sound would be skipped",
-                                                 options.hop_seconds, bundle_.front_end.window_seconds));
+            throw std::runtime_error(
+                fmt::format("--hop {}: more than the model's window of {} s: sound would be skipped",
+                            options.hop_seconds, bundle_.front_end.window_seconds));
         }
     }
 
@@ -87,9 +92,10 @@ class RecordingAnalyser {
 
         Collector collector;
         Metrics metrics(config_.station);
-        Pipeline pipeline(config_, bundle_, front_end_, *classifier_, collector, metrics, [&](const SourceConfig& wanted) {
-            return open_gstreamer_source({.name = path.string(), .launch = wanted.launch});
-        });
+        Pipeline pipeline(config_, bundle_, front_end_, *classifier_, collector, metrics,
+                          [&](const SourceConfig& wanted) {
+                              return open_gstreamer_source({.name = path.string(), .launch = wanted.launch});
+                          });
         pipeline.start();
         while (!pipeline.wait_finished(1h)) {
         }
@@ -114,9 +120,10 @@ class RecordingAnalyser {
     void refuse_if_short(const fs::path& path, const SourceReport& report) const {
         for (const auto& channel : report.channels) {
             if (channel.samples.analysed > 0) continue;
-            throw std::runtime_error(fmt::format("{}: {:.2f} s of sound is less than the model's window of {:g} s: not analysed", path.string(),
-                                                 static_cast<double>(channel.samples.in) / std::max(report.sample_rate_hz, 1),
-                                                 bundle_.front_end.window_seconds));
+            throw std::runtime_error(
+                fmt::format("{}: {:.2f} s of sound is less than the model's window of {:g} s: not analysed",
+                            path.string(), static_cast<double>(channel.samples.in) / std::max(report.sample_rate_hz, 1),
+                            bundle_.front_end.window_seconds));
         }
     }
 
@@ -131,7 +138,8 @@ class RecordingAnalyser {
 int detect_in_recordings(const DetectOptions& options) {
     set_up_logging("off");  // a recording's failure is said below, once
     RecordingAnalyser analyser(options);
-    const auto writer = make_event_writer(options.format, std::cout, analyser.front_end().f_min_hz, analyser.front_end().f_max_hz);
+    const auto writer =
+        make_event_writer(options.format, std::cout, analyser.front_end().f_min_hz, analyser.front_end().f_max_hz);
     int failed = 0;
     for (const auto& path : find_recordings(options.recordings)) {
         try {

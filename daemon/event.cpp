@@ -13,7 +13,9 @@ namespace chorus {
 namespace {
 
 // Scores and milliseconds are told to 1e-6 and 1e-3: enough, and short to read.
-double rounded(double value, double scale) { return std::round(value * scale) / scale; }
+double rounded(double value, double scale) {
+    return std::round(value * scale) / scale;
+}
 
 nlohmann::ordered_json time_or_null(const std::optional<UtcTime>& time) {
     return time ? nlohmann::ordered_json(to_iso8601(*time)) : nlohmann::ordered_json(nullptr);
@@ -23,9 +25,12 @@ nlohmann::ordered_json time_or_null(const std::optional<UtcTime>& time) {
 
 std::string to_string(EventPhase phase) {
     switch (phase) {
-        case EventPhase::kOpen: return "open";
-        case EventPhase::kUpdate: return "update";
-        case EventPhase::kClose: return "close";
+        case EventPhase::kOpen:
+            return "open";
+        case EventPhase::kUpdate:
+            return "update";
+        case EventPhase::kClose:
+            return "close";
     }
     return "unknown";
 }
@@ -74,7 +79,8 @@ std::string to_json(const Event& event) {
     json["model"] = event.model;
     json["clock"] = {{"synced", event.clock_synced}, {"drift_ppm", nullptr}};
     json["clip"] = nullptr;
-    json["latency_ms"] = event.latency_ms ? nlohmann::ordered_json(rounded(*event.latency_ms, 1e3)) : nlohmann::ordered_json(nullptr);
+    json["latency_ms"] =
+        event.latency_ms ? nlohmann::ordered_json(rounded(*event.latency_ms, 1e3)) : nlohmann::ordered_json(nullptr);
     // A file's name may hold bytes that are not UTF-8.
     return json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
 }

@@ -16,7 +16,7 @@ struct Event {
     std::string station;
     std::string source;
     std::string file;  // of `detect` only: the recording as named on the command line
-    int channel = 0;  // from 0
+    int channel = 0;   // from 0
     std::string code;
     std::string label;  // scientific name
     std::optional<UtcTime> start;

@@ -11,9 +11,13 @@
 namespace chorus {
 namespace {
 
-double seconds(std::int64_t sample, int sample_rate_hz) { return static_cast<double>(sample) / sample_rate_hz; }
+double seconds(std::int64_t sample, int sample_rate_hz) {
+    return static_cast<double>(sample) / sample_rate_hz;
+}
 
-std::string time_or_empty(const std::optional<UtcTime>& time) { return time ? to_iso8601(*time) : ""; }
+std::string time_or_empty(const std::optional<UtcTime>& time) {
+    return time ? to_iso8601(*time) : "";
+}
 
 std::string csv_field(const std::string& text) {
     if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
@@ -24,7 +28,8 @@ std::string csv_field(const std::string& text) {
 
 // A tab or a line's end inside a field would shift the columns of a selection table, which knows no quotes.
 std::string tab_field(std::string text) {
-    std::replace_if(text.begin(), text.end(), [](char c) { return c == '\t' || c == '\n' || c == '\r'; }, ' ');
+    std::replace_if(
+        text.begin(), text.end(), [](char c) { return c == '\t' || c == '\n' || c == '\r'; }, ' ');
     return text;
 }
 
@@ -43,10 +48,11 @@ class Csv : public EventWriter {
         out_ << "file,channel,code,label,start_s,end_s,start,end,peak_score,mean_score,windows,threshold,model,id\n";
     }
     void write(const Event& event) override {
-        out_ << fmt::format("{},{},{},{},{:.6f},{:.6f},{},{},{:.6f},{:.6f},{},{:.6f},{},{}\n", csv_field(event.file), event.channel,
-                            csv_field(event.code), csv_field(event.label), seconds(event.start_sample, event.sample_rate_hz),
-                            seconds(event.end_sample, event.sample_rate_hz), time_or_empty(event.start), time_or_empty(event.end),
-                            event.peak_score, event.mean_score, event.windows, event.threshold, event.model, event_id(event));
+        out_ << fmt::format(
+            "{},{},{},{},{:.6f},{:.6f},{},{},{:.6f},{:.6f},{},{:.6f},{},{}\n", csv_field(event.file), event.channel,
+            csv_field(event.code), csv_field(event.label), seconds(event.start_sample, event.sample_rate_hz),
+            seconds(event.end_sample, event.sample_rate_hz), time_or_empty(event.start), time_or_empty(event.end),
+            event.peak_score, event.mean_score, event.windows, event.threshold, event.model, event_id(event));
     }
 
   private:
@@ -55,14 +61,16 @@ class Csv : public EventWriter {
 
 class RavenTable : public EventWriter {
   public:
-    RavenTable(std::ostream& out, double lowest_hz, double highest_hz) : out_(out), lowest_hz_(lowest_hz), highest_hz_(highest_hz) {
-        out_ << "Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tLow Freq (Hz)\tHigh Freq (Hz)\tBegin File\tFile Offset (s)\tSpecies\tScientific Name\tScore\n";
+    RavenTable(std::ostream& out, double lowest_hz, double highest_hz)
+        : out_(out), lowest_hz_(lowest_hz), highest_hz_(highest_hz) {
+        out_ << "Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tLow Freq (Hz)\tHigh Freq (Hz)\tBegin "
+                "File\tFile Offset (s)\tSpecies\tScientific Name\tScore\n";
     }
     void write(const Event& event) override {
         const double begin = seconds(event.start_sample, event.sample_rate_hz);
-        out_ << fmt::format("{}\tSpectrogram 1\t{}\t{:.6f}\t{:.6f}\t{:.1f}\t{:.1f}\t{}\t{:.6f}\t{}\t{}\t{:.4f}\n", ++selection_,
-                            event.channel + 1, begin, seconds(event.end_sample, event.sample_rate_hz), lowest_hz_,
-                            std::min(highest_hz_, event.sample_rate_hz / 2.0),
+        out_ << fmt::format("{}\tSpectrogram 1\t{}\t{:.6f}\t{:.6f}\t{:.1f}\t{:.1f}\t{}\t{:.6f}\t{}\t{}\t{:.4f}\n",
+                            ++selection_, event.channel + 1, begin, seconds(event.end_sample, event.sample_rate_hz),
+                            lowest_hz_, std::min(highest_hz_, event.sample_rate_hz / 2.0),
                             tab_field(std::filesystem::path(event.file).filename().string()), begin, event.code,
                             tab_field(event.label), event.peak_score);
     }
@@ -76,7 +84,8 @@ class RavenTable : public EventWriter {
 
 }  // namespace
 
-std::unique_ptr<EventWriter> make_event_writer(const std::string& format, std::ostream& out, double lowest_hz, double highest_hz) {
+std::unique_ptr<EventWriter> make_event_writer(const std::string& format, std::ostream& out, double lowest_hz,
+                                               double highest_hz) {
     if (format == "jsonl") return std::make_unique<JsonLines>(out);
     if (format == "csv") return std::make_unique<Csv>(out);
     if (format == "raven") return std::make_unique<RavenTable>(out, lowest_hz, highest_hz);

@@ -27,7 +27,9 @@ Feed::Feed(FeedOptions options, const Bundle& bundle, Metrics& metrics)
       endpoint_(publisher_.endpoint()),
       inbox_(1, kInboxItems) {}
 
-Feed::~Feed() { stop(); }
+Feed::~Feed() {
+    stop();
+}
 
 void Feed::start(std::function<std::vector<SourceReport>()> sources, std::vector<std::string> source_names) {
     sources_ = std::move(sources);
@@ -43,7 +45,9 @@ void Feed::stop() {
     if (thread_.joinable()) thread_.join();
 }
 
-void Feed::on_event(Event event) { put({.event = std::move(event), .message = {}}); }
+void Feed::on_event(Event event) {
+    put({.event = std::move(event), .message = {}});
+}
 
 void Feed::on_scores(const Window& window, std::span<const float> scores) {
     if (!options_.scores) return;
@@ -55,13 +59,16 @@ void Feed::on_scores(const Window& window, std::span<const float> scores) {
     json["start_sample"] = window.start_sample;
     json["end_sample"] = window.end_sample;
     json["sample_rate_hz"] = window.sample_rate_hz;
-    json["end"] = window.end_time ? nlohmann::ordered_json(to_iso8601(*window.end_time)) : nlohmann::ordered_json(nullptr);
+    json["end"] =
+        window.end_time ? nlohmann::ordered_json(to_iso8601(*window.end_time)) : nlohmann::ordered_json(nullptr);
     json["model"] = bundle_.id;
     auto& by_code = json["scores"] = nlohmann::ordered_json::object();
     for (std::size_t i = 0; i < scores.size(); ++i) {
         by_code[bundle_.labels[i].code] = std::round(static_cast<double>(scores[i]) * 1e6) / 1e6;
     }
-    put({.event = {}, .message = {fmt::format("scores.{}.{}.{}", options_.station, source_names_[window.source], window.channel), json.dump()}});
+    put({.event = {},
+         .message = {fmt::format("scores.{}.{}.{}", options_.station, source_names_[window.source], window.channel),
+                     json.dump()}});
 }
 
 void Feed::put(Item item) {
@@ -124,7 +131,8 @@ std::string Feed::status_json() const {
         for (std::size_t channel = 0; channel < source.channels.size(); ++channel) {
             const auto& [samples, level] = source.channels[channel];
             nlohmann::ordered_json dropped = nlohmann::ordered_json::object();
-            for (const auto reason : kDropReasons) dropped[to_string(reason)] = samples.dropped[static_cast<std::size_t>(reason)];
+            for (const auto reason : kDropReasons)
+                dropped[to_string(reason)] = samples.dropped[static_cast<std::size_t>(reason)];
             each["channels"].push_back({{"channel", channel},
                                         {"level_dbfs", std::round(level.rms_dbfs * 10) / 10},
                                         {"clipped_samples", level.clipped_samples},

@@ -45,7 +45,7 @@ class Feed : public DetectionSink {
 
   private:
     struct Item {
-        Event event;           // published unless `message` is given
+        Event event;  // published unless `message` is given
         Message message;
     };
     void run();

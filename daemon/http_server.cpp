@@ -29,11 +29,16 @@ namespace {
 
 const char* reason_phrase(int status) {
     switch (status) {
-        case 200: return "OK";
-        case 404: return "Not Found";
-        case 405: return "Method Not Allowed";
-        case 503: return "Service Unavailable";
-        default: return "Internal Server Error";
+        case 200:
+            return "OK";
+        case 404:
+            return "Not Found";
+        case 405:
+            return "Method Not Allowed";
+        case 503:
+            return "Service Unavailable";
+        default:
+            return "Internal Server Error";
     }
 }
 
@@ -91,12 +96,22 @@ HttpServer::HttpServer(const std::string& listen, std::map<std::string, Page> pa
     impl_->pages = std::move(pages);
     mg_callbacks callbacks{};
     callbacks.log_message = &Impl::on_log;
-    const char* options[] = {"listening_ports", listen.c_str(), "num_threads",       "4", "request_timeout_ms", "10000",
-                             "enable_keep_alive", "yes",        "keep_alive_timeout_ms", "5000", nullptr};
+    const char* options[] = {"listening_ports",
+                             listen.c_str(),
+                             "num_threads",
+                             "4",
+                             "request_timeout_ms",
+                             "10000",
+                             "enable_keep_alive",
+                             "yes",
+                             "keep_alive_timeout_ms",
+                             "5000",
+                             nullptr};
     impl_->context = mg_start(&callbacks, impl_.get(), options);
     if (impl_->context == nullptr) {
-        throw std::runtime_error(fmt::format("cannot serve HTTP on {}: {}", listen,
-                                             impl_->last_error.empty() ? "the port is taken or the address is not ours" : impl_->last_error));
+        throw std::runtime_error(fmt::format(
+            "cannot serve HTTP on {}: {}", listen,
+            impl_->last_error.empty() ? "the port is taken or the address is not ours" : impl_->last_error));
     }
     host_ = listen.substr(0, listen.rfind(':'));
     mg_server_port port{};

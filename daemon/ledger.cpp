@@ -6,10 +6,14 @@ namespace chorus {
 
 std::string to_string(DropReason reason) {
     switch (reason) {
-        case DropReason::kOverload: return "overload";
-        case DropReason::kShort: return "short";
-        case DropReason::kShutdown: return "shutdown";
-        case DropReason::kError: return "error";
+        case DropReason::kOverload:
+            return "overload";
+        case DropReason::kShort:
+            return "short";
+        case DropReason::kShutdown:
+            return "shutdown";
+        case DropReason::kError:
+            return "error";
     }
     return "unknown";
 }

@@ -10,7 +10,8 @@ namespace chorus {
 
 /// Why sound was not analysed.
 enum class DropReason { kOverload, kShort, kShutdown, kError };
-inline constexpr std::array kDropReasons = {DropReason::kOverload, DropReason::kShort, DropReason::kShutdown, DropReason::kError};
+inline constexpr std::array kDropReasons = {DropReason::kOverload, DropReason::kShort, DropReason::kShutdown,
+                                            DropReason::kError};
 std::string to_string(DropReason reason);
 
 /// Where every sample of one channel went. A sample is booked with the first window that holds it.

@@ -22,16 +22,28 @@ struct CommandLine {
 void describe_detect(CLI::App& verb, DetectOptions& options) {
     verb.add_option("--model", options.bundle, "Model bundle (.safetensors)")->required();
     verb.add_option("--format", options.format, "Table to write: jsonl, csv or raven")
-        ->check(CLI::IsMember({"jsonl", "csv", "raven"}))->capture_default_str();
-    verb.add_option("--hop", options.hop_seconds, "Seconds between windows")->check(CLI::Range(0.05, 60.0))->capture_default_str();
-    verb.add_option("--min-windows", options.min_windows, "Windows that make an event")->check(CLI::Range(1, 1000))->capture_default_str();
+        ->check(CLI::IsMember({"jsonl", "csv", "raven"}))
+        ->capture_default_str();
+    verb.add_option("--hop", options.hop_seconds, "Seconds between windows")
+        ->check(CLI::Range(0.05, 60.0))
+        ->capture_default_str();
+    verb.add_option("--min-windows", options.min_windows, "Windows that make an event")
+        ->check(CLI::Range(1, 1000))
+        ->capture_default_str();
     verb.add_option("--merge-gap", options.merge_gap_seconds, "Hits no further apart are one event, in seconds")
-        ->check(CLI::Range(0.0, 3600.0))->capture_default_str();
-    verb.add_option("--hysteresis", options.hysteresis, "An event goes on above threshold times this")->check(CLI::Range(0.0, 1.0))->capture_default_str();
-    verb.add_option("--threshold-scale", options.threshold_scale, "Multiplies the model's thresholds")->check(CLI::Range(0.01, 100.0))->capture_default_str();
+        ->check(CLI::Range(0.0, 3600.0))
+        ->capture_default_str();
+    verb.add_option("--hysteresis", options.hysteresis, "An event goes on above threshold times this")
+        ->check(CLI::Range(0.0, 1.0))
+        ->capture_default_str();
+    verb.add_option("--threshold-scale", options.threshold_scale, "Multiplies the model's thresholds")
+        ->check(CLI::Range(0.01, 100.0))
+        ->capture_default_str();
     verb.add_option("--station", options.station, "Name in the events")->capture_default_str();
     verb.add_option("--device", options.device, "auto, cpu or cuda:N")->capture_default_str();
-    verb.add_option("--threads", options.threads, "Of the classifier; 0: as many as cores")->check(CLI::Range(0, 256))->capture_default_str();
+    verb.add_option("--threads", options.threads, "Of the classifier; 0: as many as cores")
+        ->check(CLI::Range(0, 256))
+        ->capture_default_str();
     verb.add_option("FILE", options.recordings, "Recordings, or folders of them")->required();
 }
 
@@ -39,20 +51,25 @@ void describe_listen(CLI::App& verb, ListenOptions& options) {
     verb.add_option("ENDPOINT", options.endpoint, "For example tcp://127.0.0.1:7740")->required();
     verb.add_option("--topic", options.topic, "Only topics that begin so, for example event.");
     verb.add_option("--format", options.format, "jsonl: messages as they come; text: a line for people")
-        ->check(CLI::IsMember({"jsonl", "text"}))->capture_default_str();
+        ->check(CLI::IsMember({"jsonl", "text"}))
+        ->capture_default_str();
     verb.add_option("--count", options.count, "Stop after so many messages")->check(CLI::NonNegativeNumber);
-    verb.add_option("--timeout", options.timeout_seconds, "Fail when nothing comes for so many seconds")->check(CLI::NonNegativeNumber);
+    verb.add_option("--timeout", options.timeout_seconds, "Fail when nothing comes for so many seconds")
+        ->check(CLI::NonNegativeNumber);
 }
 
 int run(int argc, char** argv) {
     CommandLine line;
-    CLI::App app("Chorus: real-time bioacoustic detection. Without a verb it is the service, as with `run`.", "chorusd");
-    app.set_version_flag("--version", [] { return fmt::format("chorusd {} ({})", CHORUS_VERSION, torch_description()); });
+    CLI::App app("Chorus: real-time bioacoustic detection. Without a verb it is the service, as with `run`.",
+                 "chorusd");
+    app.set_version_flag("--version",
+                         [] { return fmt::format("chorusd {} ({})", CHORUS_VERSION, torch_description()); });
     app.require_subcommand(0, 1);
     app.add_option("--config", line.config, "Configuration file (TOML)");
     auto* service = app.add_subcommand("run", "The service: sound in, detections out");
     auto* check = app.add_subcommand("check", "Read a configuration, open its model, say every fault");
-    for (auto* verb : {service, check}) verb->add_option("--config", line.config, "Configuration file (TOML)")->required();
+    for (auto* verb : {service, check})
+        verb->add_option("--config", line.config, "Configuration file (TOML)")->required();
     auto* detect = app.add_subcommand("detect", "Find events in recordings");
     describe_detect(*detect, line.detect);
     auto* listen = app.add_subcommand("listen", "Print the messages of a station");
@@ -72,10 +89,7 @@ int run(int argc, char** argv) {
 }  // namespace
 }  // namespace chorus
 
-int main(int argc, char** argv)
-try {
-    return chorus::run(argc, argv);
-} catch (const chorus::ConfigError& error) {
+int main(int argc, char** argv) try { return chorus::run(argc, argv); } catch (const chorus::ConfigError& error) {
     std::cerr << error.what() << '\n';  // a line a fault, each with its place
     return EXIT_FAILURE;
 } catch (...) {

@@ -15,11 +15,17 @@ using prometheus::MetricType;
 using Labels = std::vector<ClientMetric::Label>;
 using Buckets = prometheus::Histogram::BucketBoundaries;
 
-const Buckets kSecondsBuckets = {0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.06, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60};
+const Buckets kSecondsBuckets = {0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.06,
+                                 0.1,    0.25,  0.5,    1,     2.5,  5,    10,   60};
 
 prometheus::Histogram& histogram(prometheus::Registry& registry, const std::string& station, const std::string& name,
                                  const std::string& help, const Buckets& buckets) {
-    return prometheus::BuildHistogram().Name(name).Help(help).Labels({{"station", station}}).Register(registry).Add({}, buckets);
+    return prometheus::BuildHistogram()
+        .Name(name)
+        .Help(help)
+        .Labels({{"station", station}})
+        .Register(registry)
+        .Add({}, buckets);
 }
 
 prometheus::Counter& counter(prometheus::Registry& registry, const std::string& station, const std::string& name,
@@ -60,13 +66,17 @@ class Metrics::SourceCollector : public prometheus::Collectable {
         if (!sources_) return {};
         const auto reports = sources_();
         auto up = family("chorus_source_up", "1 while sound comes in", MetricType::Gauge);
-        auto reconnects = family("chorus_source_reconnects_total", "Times the source was opened again", MetricType::Counter);
+        auto reconnects =
+            family("chorus_source_reconnects_total", "Times the source was opened again", MetricType::Counter);
         auto gaps = family("chorus_gaps_total", "Interruptions of the sound", MetricType::Counter);
         auto gap_seconds = family("chorus_gap_seconds_total", "Sound lost in gaps", MetricType::Counter);
-        auto synced = family("chorus_clock_synced", "1 while the kernel holds the clock to be synchronised", MetricType::Gauge);
+        auto synced =
+            family("chorus_clock_synced", "1 while the kernel holds the clock to be synchronised", MetricType::Gauge);
         auto in = family("chorus_samples_in_total", "Samples that came in", MetricType::Counter);
-        auto analysed = family("chorus_samples_analysed_total", "Samples whose first window was scored", MetricType::Counter);
-        auto dropped = family("chorus_samples_dropped_total", "Samples whose first window was not scored", MetricType::Counter);
+        auto analysed =
+            family("chorus_samples_analysed_total", "Samples whose first window was scored", MetricType::Counter);
+        auto dropped =
+            family("chorus_samples_dropped_total", "Samples whose first window was not scored", MetricType::Counter);
         auto pending = family("chorus_samples_pending", "Samples that wait", MetricType::Gauge);
         auto windows = family("chorus_windows_total", "Windows scored", MetricType::Counter);
         auto level = family("chorus_level_dbfs", "Level of the last block, RMS", MetricType::Gauge);
@@ -106,29 +116,54 @@ class Metrics::SourceCollector : public prometheus::Collectable {
 
 Metrics::Metrics(const std::string& station)
     : registry_(std::make_shared<prometheus::Registry>()),
-      batch_windows(histogram(*registry_, station, "chorus_batch_windows", "Windows scored at once", {1, 2, 4, 8, 16, 32, 64, 128})),
-      queue_seconds(histogram(*registry_, station, "chorus_queue_seconds", "A window's wait for the classifier", kSecondsBuckets)),
-      compute_seconds(histogram(*registry_, station, "chorus_compute_seconds", "Scoring of one batch", kSecondsBuckets)),
+      batch_windows(histogram(*registry_, station, "chorus_batch_windows", "Windows scored at once",
+                              {1, 2, 4, 8, 16, 32, 64, 128})),
+      queue_seconds(histogram(*registry_, station, "chorus_queue_seconds", "A window's wait for the classifier",
+                              kSecondsBuckets)),
+      compute_seconds(
+          histogram(*registry_, station, "chorus_compute_seconds", "Scoring of one batch", kSecondsBuckets)),
       top_score(histogram(*registry_, station, "chorus_top_score", "The highest score of each window",
                           {0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99})),
-      sound_to_publish_seconds(histogram(*registry_, station, "chorus_sound_to_publish_seconds",
-                                         "From the arrival of a window's last sample to its event's being handed to ZeroMQ", kSecondsBuckets)),
-      inference_errors(counter(*registry_, station, "chorus_inference_errors_total", "Batches the classifier failed on")),
+      sound_to_publish_seconds(histogram(
+          *registry_, station, "chorus_sound_to_publish_seconds",
+          "From the arrival of a window's last sample to its event's being handed to ZeroMQ", kSecondsBuckets)),
+      inference_errors(
+          counter(*registry_, station, "chorus_inference_errors_total", "Batches the classifier failed on")),
       messages_published(counter(*registry_, station, "chorus_messages_published_total", "Messages handed to ZeroMQ")),
-      messages_dropped(counter(*registry_, station, "chorus_messages_dropped_total", "Messages dropped because the feed fell behind")),
-      events_(prometheus::BuildCounter().Name("chorus_events_total").Help("Event messages by class and phase").Labels({{"station", station}}).Register(*registry_)),
-      rejected_(prometheus::BuildCounter().Name("chorus_candidates_rejected_total").Help("Runs of hits that made no event").Labels({{"station", station}}).Register(*registry_)),
-      model_info_(prometheus::BuildGauge().Name("chorus_model_info").Help("The model in use").Labels({{"station", station}}).Register(*registry_)),
-      model_created_(prometheus::BuildGauge().Name("chorus_model_created_timestamp_seconds").Help("When the model in use was made").Labels({{"station", station}}).Register(*registry_)),
+      messages_dropped(counter(*registry_, station, "chorus_messages_dropped_total",
+                               "Messages dropped because the feed fell behind")),
+      events_(prometheus::BuildCounter()
+                  .Name("chorus_events_total")
+                  .Help("Event messages by class and phase")
+                  .Labels({{"station", station}})
+                  .Register(*registry_)),
+      rejected_(prometheus::BuildCounter()
+                    .Name("chorus_candidates_rejected_total")
+                    .Help("Runs of hits that made no event")
+                    .Labels({{"station", station}})
+                    .Register(*registry_)),
+      model_info_(prometheus::BuildGauge()
+                      .Name("chorus_model_info")
+                      .Help("The model in use")
+                      .Labels({{"station", station}})
+                      .Register(*registry_)),
+      model_created_(prometheus::BuildGauge()
+                         .Name("chorus_model_created_timestamp_seconds")
+                         .Help("When the model in use was made")
+                         .Labels({{"station", station}})
+                         .Register(*registry_)),
       source_collector_(std::make_shared<SourceCollector>(station)) {
     rejected_.Add({{"reason", "min_windows"}});
 }
 
 void Metrics::count_event(const std::string& source, int channel, const std::string& code, const std::string& phase) {
-    events_.Add({{"source", source}, {"channel", std::to_string(channel)}, {"code", code}, {"phase", phase}}).Increment();
+    events_.Add({{"source", source}, {"channel", std::to_string(channel)}, {"code", code}, {"phase", phase}})
+        .Increment();
 }
 
-void Metrics::count_rejected(const std::string& reason, double count) { rejected_.Add({{"reason", reason}}).Increment(count); }
+void Metrics::count_rejected(const std::string& reason, double count) {
+    rejected_.Add({{"reason", reason}}).Increment(count);
+}
 
 void Metrics::set_model(const Bundle& bundle) {
     model_info_.Add({{"model", bundle.id}, {"architecture", to_string(bundle.architecture)}}).Set(1);

@@ -15,7 +15,9 @@ using namespace std::chrono_literals;
 
 constexpr auto kStuckAfter = 30s;  // windows wait and none was scored for so long: the analysis is stuck
 
-double seconds_since(MonotonicTime then) { return std::chrono::duration<double>(std::chrono::steady_clock::now() - then).count(); }
+double seconds_since(MonotonicTime then) {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - then).count();
+}
 
 }  // namespace
 
@@ -42,9 +44,10 @@ Pipeline::Pipeline(const Config& config, const Bundle& bundle, const FrontEnd& f
       last_progress_(std::chrono::steady_clock::now()) {
     for (std::size_t i = 0; i < config.sources.size(); ++i) {
         // The last source to end closes the queue: after it, what is queued is all there is.
-        runners_.push_back(std::make_unique<SourceRunner>(i, config.sources[i], open, front_end, config.hop_seconds, queue_, [this] {
-            if (--running_sources_ == 0) queue_.close();
-        }));
+        runners_.push_back(
+            std::make_unique<SourceRunner>(i, config.sources[i], open, front_end, config.hop_seconds, queue_, [this] {
+                if (--running_sources_ == 0) queue_.close();
+            }));
     }
     metrics_.watch_sources([this] { return sources(); });
 }
@@ -98,14 +101,17 @@ std::vector<SourceReport> Pipeline::sources() const {
 
 std::string Pipeline::ill_health() const {
     if (finished_ && failure_) return "analysis: failed";
-    if (!finished_ && queue_.size() > 0 && seconds_since(last_progress_) > std::chrono::duration<double>(kStuckAfter).count()) {
-        return fmt::format("analysis: no window scored for {:.0f} s while {} wait", seconds_since(last_progress_), queue_.size());
+    if (!finished_ && queue_.size() > 0 &&
+        seconds_since(last_progress_) > std::chrono::duration<double>(kStuckAfter).count()) {
+        return fmt::format("analysis: no window scored for {:.0f} s while {} wait", seconds_since(last_progress_),
+                           queue_.size());
     }
     const double silence = std::chrono::duration<double>(config_.silence_timeout).count();
     for (const auto& source : sources()) {
         if (source.state == SourceState::kDown) return fmt::format("source {}: {}", source.name, source.error);
         if (source.state == SourceState::kFailed) return fmt::format("source {}", source.error);
-        if (source.state == SourceState::kUp && source.live && source.last_sample && seconds_since(*source.last_sample) > silence) {
+        if (source.state == SourceState::kUp && source.live && source.last_sample &&
+            seconds_since(*source.last_sample) > silence) {
             return fmt::format("source {}: no sound for {:.0f} s", source.name, seconds_since(*source.last_sample));
         }
     }
@@ -129,7 +135,9 @@ void Pipeline::analyse() {
         }
         if (std::chrono::steady_clock::now() > drain_until_.load()) {
             for (const auto& window : batch) {
-                if (!window.ends_stretch()) runners_[window.source]->ledger().dropped(window.channel, window.booked_samples, DropReason::kShutdown);
+                if (!window.ends_stretch())
+                    runners_[window.source]->ledger().dropped(window.channel, window.booked_samples,
+                                                              DropReason::kShutdown);
             }
             continue;
         }
@@ -165,8 +173,9 @@ void Pipeline::score(std::vector<Window>& batch) {
         }
         const auto scores = std::span(scores_).subspan(row++ * classifier_.classes(), classifier_.classes());
         if (std::any_of(scores.begin(), scores.end(), [](float score) { return !std::isfinite(score); })) {
-            throw std::runtime_error(fmt::format("the model gave a score that is no number (source {}, channel {}, sample {})",
-                                                 config_.sources[window.source].name, window.channel, window.start_sample));
+            throw std::runtime_error(
+                fmt::format("the model gave a score that is no number (source {}, channel {}, sample {})",
+                            config_.sources[window.source].name, window.channel, window.start_sample));
         }
         detect(window, scores);
         runners_[window.source]->ledger().analysed(window.channel, window.booked_samples);
@@ -184,7 +193,10 @@ void Pipeline::detect(const Window& window, std::span<const float> scores) {
         found = detectors_.end();
     }
     if (found == detectors_.end()) {
-        found = detectors_.emplace(key, ChannelDetector{Detector(settings_for(window.sample_rate_hz)), window.stretch, 0, {}, {}}).first;
+        found =
+            detectors_
+                .emplace(key, ChannelDetector{Detector(settings_for(window.sample_rate_hz)), window.stretch, 0, {}, {}})
+                .first;
     }
     auto& channel = found->second;
     auto& last = channel.last;
@@ -226,10 +238,12 @@ void Pipeline::tell(const ChannelKey& key, ChannelDetector& channel) {
             // Said once and kept, so that a clock that is set meanwhile changes neither start nor id.
             auto& start = channel.starts[detection.label];
             if (detection.phase == EventPhase::kOpen) {
-                start = *last.end_time + SampleClock::offset(detection.start_sample - last.end_sample, last.sample_rate_hz);
+                start =
+                    *last.end_time + SampleClock::offset(detection.start_sample - last.end_sample, last.sample_rate_hz);
             }
             event.start = start;
-            event.end = *last.end_time + SampleClock::offset(detection.end_sample - last.end_sample, last.sample_rate_hz);
+            event.end =
+                *last.end_time + SampleClock::offset(detection.end_sample - last.end_sample, last.sample_rate_hz);
         }
         event.peak_score = detection.peak_score;
         event.mean_score = detection.mean_score;
@@ -250,7 +264,9 @@ void Pipeline::tell(const ChannelKey& key, ChannelDetector& channel) {
 }
 
 DetectorSettings Pipeline::settings_for(int sample_rate_hz) const {
-    const auto samples = [&](double seconds) { return static_cast<std::int64_t>(std::llround(seconds * sample_rate_hz)); };
+    const auto samples = [&](double seconds) {
+        return static_cast<std::int64_t>(std::llround(seconds * sample_rate_hz));
+    };
     return {.thresholds = thresholds_,
             .hysteresis = config_.detection.hysteresis,
             .min_windows = config_.detection.min_windows,

@@ -38,16 +38,20 @@ bool wait_for_signal(const sigset_t& signals, std::chrono::milliseconds timeout)
 }
 
 std::map<std::string, HttpServer::Page> pages(const Metrics& metrics, const Pipeline& pipeline) {
-    return {{"/metrics", [&] { return HttpResponse{.content_type = "text/plain; version=0.0.4; charset=utf-8", .body = metrics.text()}; }},
-            {"/healthz",
-             [&] {
-                 const auto reason = pipeline.ill_health();
-                 return HttpResponse{.status = reason.empty() ? 200 : 503, .body = (reason.empty() ? "ok" : reason) + "\n"};
-             }},
-            {"/readyz", [&] {
-                 const bool ready = pipeline.all_sources_heard();
-                 return HttpResponse{.status = ready ? 200 : 503, .body = ready ? "ready\n" : "waiting for sound\n"};
-             }}};
+    return {
+        {"/metrics",
+         [&] {
+             return HttpResponse{.content_type = "text/plain; version=0.0.4; charset=utf-8", .body = metrics.text()};
+         }},
+        {"/healthz",
+         [&] {
+             const auto reason = pipeline.ill_health();
+             return HttpResponse{.status = reason.empty() ? 200 : 503, .body = (reason.empty() ? "ok" : reason) + "\n"};
+         }},
+        {"/readyz", [&] {
+             const bool ready = pipeline.all_sources_heard();
+             return HttpResponse{.status = ready ? 200 : 503, .body = ready ? "ready\n" : "waiting for sound\n"};
+         }}};
 }
 
 }  // namespace
@@ -60,7 +64,10 @@ int run_service(const std::filesystem::path& config_path) {
 
     Metrics metrics(config.station);
     metrics.set_model(station.bundle);
-    Feed feed({.station = config.station, .endpoint = config.publish_endpoint, .scores = config.publish_scores, .status_interval = config.status_interval},
+    Feed feed({.station = config.station,
+               .endpoint = config.publish_endpoint,
+               .scores = config.publish_scores,
+               .status_interval = config.status_interval},
               station.bundle, metrics);
     const FrontEnd front_end(station.bundle.front_end);
     const auto classifier = make_classifier(station.bundle, {.device = config.device, .threads = config.threads});
@@ -82,10 +89,12 @@ int run_service(const std::filesystem::path& config_path) {
     std::optional<HttpServer> http;
     if (!config.http_listen.empty()) http.emplace(config.http_listen, pages(metrics, pipeline));
 
-    spdlog::info("station {}: model {} ({}, {} classes) on {}", config.station, station.bundle.id, to_string(station.bundle.architecture),
-                 station.bundle.labels.size(), classifier->description());
+    spdlog::info("station {}: model {} ({}, {} classes) on {}", config.station, station.bundle.id,
+                 to_string(station.bundle.architecture), station.bundle.labels.size(), classifier->description());
     spdlog::info("publishing on {}", feed.endpoint());
-    if (http) spdlog::info("serving HTTP on {}:{}", config.http_listen.substr(0, config.http_listen.rfind(':')), http->port());
+    if (http)
+        spdlog::info("serving HTTP on {}:{}", config.http_listen.substr(0, config.http_listen.rfind(':')),
+                     http->port());
     pipeline.start();
 
     bool ready = false;
@@ -101,7 +110,8 @@ int run_service(const std::filesystem::path& config_path) {
     feed.stop();
     pipeline.rethrow_failure();
     const auto sources = pipeline.sources();
-    return std::any_of(sources.begin(), sources.end(), [](const auto& source) { return source.state == SourceState::kFailed; });
+    return std::any_of(sources.begin(), sources.end(),
+                       [](const auto& source) { return source.state == SourceState::kFailed; });
 }
 
 }  // namespace chorus

@@ -43,11 +43,16 @@ Level measure(std::span<const float> samples) {
 
 std::string to_string(SourceState state) {
     switch (state) {
-        case SourceState::kStarting: return "starting";
-        case SourceState::kUp: return "up";
-        case SourceState::kDown: return "down";
-        case SourceState::kEnded: return "ended";
-        case SourceState::kFailed: return "failed";
+        case SourceState::kStarting:
+            return "starting";
+        case SourceState::kUp:
+            return "up";
+        case SourceState::kDown:
+            return "down";
+        case SourceState::kEnded:
+            return "ended";
+        case SourceState::kFailed:
+            return "failed";
     }
     return "unknown";
 }
@@ -65,7 +70,9 @@ SourceRunner::SourceRunner(std::size_t index, SourceConfig config, Opener open, 
     report_.live = !config_.is_file;
 }
 
-SourceRunner::~SourceRunner() { request_stop(); }
+SourceRunner::~SourceRunner() {
+    request_stop();
+}
 
 void SourceRunner::start() {
     thread_ = std::jthread([this](const std::stop_token& stop) {
@@ -117,7 +124,8 @@ void SourceRunner::run(const std::stop_token& stop) {
                 return;
             }
             if (std::chrono::steady_clock::now() - began >= kStablePeriod) back_off = kFirstBackOff;
-            const auto pause = back_off / 2 + std::chrono::milliseconds(jitter() % static_cast<unsigned>(back_off.count()));
+            const auto pause =
+                back_off / 2 + std::chrono::milliseconds(jitter() % static_cast<unsigned>(back_off.count()));
             spdlog::warn("source {}; trying again in {:.1f} s", message, static_cast<double>(pause.count()) / 1000.0);
             set_state(SourceState::kDown, message);
             if (!wait(stop, pause)) break;
@@ -157,8 +165,10 @@ void SourceRunner::listen(const std::stop_token& stop) {
                 // While it was away, sound went by: an estimate, as no one counted it.
                 if (position_ > 0 && sample_rate_hz_ > 0) {
                     const auto away = std::chrono::duration<double>(block->received - went_down_).count();
-                    skip({.samples = static_cast<std::int64_t>(away * sample_rate_hz_), .sample_rate_hz = sample_rate_hz_,
-                          .known = false, .reason = "reconnect"});
+                    skip({.samples = static_cast<std::int64_t>(away * sample_rate_hz_),
+                          .sample_rate_hz = sample_rate_hz_,
+                          .known = false,
+                          .reason = "reconnect"});
                     const std::lock_guard lock(mutex_);
                     ++report_.reconnects;
                 }
@@ -176,7 +186,8 @@ void SourceRunner::listen(const std::stop_token& stop) {
 }
 
 void SourceRunner::take(const AudioBlock& block) {
-    const bool format_changed = block.sample_rate_hz != sample_rate_hz_ || static_cast<std::size_t>(block.channels) != channels_.size();
+    const bool format_changed =
+        block.sample_rate_hz != sample_rate_hz_ || static_cast<std::size_t>(block.channels) != channels_.size();
     if (channels_.empty() || format_changed) begin_stretch(block);
 
     const std::int64_t first_sample = index_offset_ + block.first_sample;
@@ -254,7 +265,8 @@ void SourceRunner::put(int channel, Window window) {
     window.clock_synced = clock_synced_;
     window.received = received_;
     window.queued = std::chrono::steady_clock::now();
-    auto refused = live_ ? queue_.push_drop_oldest(index_, std::move(window)) : queue_.push_wait(index_, std::move(window));
+    auto refused =
+        live_ ? queue_.push_drop_oldest(index_, std::move(window)) : queue_.push_wait(index_, std::move(window));
     if (refused && refused->booked_samples > 0) {
         ledger_.dropped(refused->channel, refused->booked_samples,
                         thread_.get_stop_token().stop_requested() ? DropReason::kShutdown : DropReason::kOverload);
@@ -269,7 +281,8 @@ void SourceRunner::set_state(SourceState state, const std::string& error) {
         report_.state = state;
         report_.error = error;
     }
-    if (state == SourceState::kUp && before != SourceState::kUp) spdlog::info("source {}: sound comes in", config_.name);
+    if (state == SourceState::kUp && before != SourceState::kUp)
+        spdlog::info("source {}: sound comes in", config_.name);
     if (state == SourceState::kEnded && before != state) spdlog::info("source {}: ended", config_.name);
 }
 

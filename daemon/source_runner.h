@@ -84,7 +84,7 @@ class SourceRunner {
     std::vector<ChannelAnalyser> channels_;
     std::vector<float> channel_samples_;
     SampleClock clock_;
-    std::int64_t position_ = 0;  // the source's index of the next sample
+    std::int64_t position_ = 0;      // the source's index of the next sample
     std::int64_t index_offset_ = 0;  // of the open AudioSource's own index
     std::int64_t stretch_ = 0;
     int sample_rate_hz_ = 0;

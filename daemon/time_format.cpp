@@ -32,7 +32,8 @@ std::optional<UtcTime> from_iso8601(std::string_view text) {
     const auto year = digits(text, 0, 4), month = digits(text, 5, 2), day = digits(text, 8, 2);
     const auto hour = digits(text, 11, 2), minute = digits(text, 14, 2), second = digits(text, 17, 2);
     if (!year || !month || !day || !hour || !minute || !second) return std::nullopt;
-    const auto date = std::chrono::year(*year) / std::chrono::month(unsigned(*month)) / std::chrono::day(unsigned(*day));
+    const auto date =
+        std::chrono::year(*year) / std::chrono::month(unsigned(*month)) / std::chrono::day(unsigned(*day));
     if (!date.ok() || *hour > 23 || *minute > 59 || *second > 59) return std::nullopt;
     int microseconds = 0;
     if (text.size() > 20) {

@@ -27,9 +27,9 @@ class AudioSource {
 /// How a GStreamer source is made. `launch` is any fragment of gst-launch syntax that ends with a source of raw audio,
 /// for example "audiotestsrc is-live=true ! audio/x-raw,channels=4".
 struct GStreamerOptions {
-    std::string name;         // in messages
+    std::string name;  // in messages
     std::string launch;
-    bool realtime = false;    // play a file at its own speed
+    bool realtime = false;  // play a file at its own speed
 };
 
 /// Opens and starts the pipeline; throws std::runtime_error with one clear line (no URL's user, password or query).
@@ -41,10 +41,16 @@ void check_launch(const std::string& launch);
 
 /// Launch fragments of the short forms; paths and URLs are quoted for gst-launch.
 std::string launch_for_file(const std::string& path);
-std::string launch_for_alsa(const std::string& device);                 // "hw:CARD=UMC404HD"
-std::string launch_for_pulse(const std::string& device);                // empty: the default (PipeWire serves it too)
+std::string launch_for_alsa(const std::string& device);   // "hw:CARD=UMC404HD"
+std::string launch_for_pulse(const std::string& device);  // empty: the default (PipeWire serves it too)
 std::string launch_for_rtsp(const std::string& url, int latency_ms);
-struct RtpOptions { std::string address = "127.0.0.1"; int port = 0; std::string encoding = "L16"; int rate_hz = 48000; int channels = 1; };
+struct RtpOptions {
+    std::string address = "127.0.0.1";
+    int port = 0;
+    std::string encoding = "L16";
+    int rate_hz = 48000;
+    int channels = 1;
+};
 std::string launch_for_rtp(const RtpOptions& options);
 
 /// The text with user, password and query removed from every URL in it.

@@ -42,10 +42,11 @@ TEST(ConfigReader, SaysEveryFaultWithFileLineAndKey) {
     EXPECT_EQ(table.integer("n", 4, 0, 10), 4);
     table.number("r", 0, 0, 10);
     for (auto& section : root.sections("s")) section.required_name("name");
-    EXPECT_THAT(faults_of(document), ElementsAre("c.toml:1: a: must be a text in quotes", "c.toml:3: t.n: 30 must be from 0 to 10",
-                                                 "c.toml:4: t.r: must be a number", "c.toml:5: t.unknown: unknown key",
-                                                 "c.toml:7: s[0].name: \"bad name\" must be 1 to 64 letters, digits, '_' or '-'",
-                                                 "c.toml:8: s[1].name: is missing"));
+    EXPECT_THAT(faults_of(document),
+                ElementsAre("c.toml:1: a: must be a text in quotes", "c.toml:3: t.n: 30 must be from 0 to 10",
+                            "c.toml:4: t.r: must be a number", "c.toml:5: t.unknown: unknown key",
+                            "c.toml:7: s[0].name: \"bad name\" must be 1 to 64 letters, digits, '_' or '-'",
+                            "c.toml:8: s[1].name: is missing"));
 }
 
 TEST(ConfigReader, NamesTheLineThatIsNotToml) {

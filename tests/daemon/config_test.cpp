@@ -13,7 +13,8 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-constexpr const char* kSmallest = "[station]\nname = 'a'\n[model]\nbundle = 'm'\n[[source]]\nname = 's'\nlaunch = 'audiotestsrc'\n";
+constexpr const char* kSmallest =
+    "[station]\nname = 'a'\n[model]\nbundle = 'm'\n[[source]]\nname = 's'\nlaunch = 'audiotestsrc'\n";
 
 std::vector<std::string> faults_of(const std::string& text) {
     try {
@@ -48,26 +49,34 @@ TEST(Config, TheShippedExampleIsValidAndHoldsTheDefaults) {
 }
 
 TEST(Config, SaysFiveFaultsAtOnce) {
-    EXPECT_THAT(faults_of("[station]\nname = 'a b'\n[model]\ndevice = 'gpu'\n[analysis]\nhop_seconds = -1\nhopp = 2\n[[source]]\nname = 's'\n"),
-                ElementsAre("c.toml:2: station.name: \"a b\" must be 1 to 64 letters, digits, '_' or '-'", "c.toml:3: model.bundle: is missing",
-                            "c.toml:4: model.device: \"gpu\" must be auto, cpu or cuda:N", HasSubstr("c.toml:6: analysis.hop_seconds: -1 must be"),
-                            "c.toml:7: analysis.hopp: unknown key", HasSubstr("c.toml:8: source[0]")));
+    EXPECT_THAT(
+        faults_of("[station]\nname = 'a b'\n[model]\ndevice = 'gpu'\n[analysis]\nhop_seconds = -1\nhopp = "
+                  "2\n[[source]]\nname = 's'\n"),
+        ElementsAre("c.toml:2: station.name: \"a b\" must be 1 to 64 letters, digits, '_' or '-'",
+                    "c.toml:3: model.bundle: is missing", "c.toml:4: model.device: \"gpu\" must be auto, cpu or cuda:N",
+                    HasSubstr("c.toml:6: analysis.hop_seconds: -1 must be"), "c.toml:7: analysis.hopp: unknown key",
+                    HasSubstr("c.toml:8: source[0]")));
 }
 
 TEST(Config, WantsExactlyOneKindOfSource) {
     const std::string head = "[station]\nname = 'a'\n[model]\nbundle = 'm'\n";
-    EXPECT_THAT(faults_of(head + "[[source]]\nname = 's'\nalsa = 'hw:0'\nfile = 'x.wav'\n"), ElementsAre(HasSubstr("is one too many")));
-    EXPECT_THAT(faults_of(head + "[[source]]\nname = 's'\nalsa = 'hw:0'\nrealtime = true\n"), ElementsAre(HasSubstr("is for files only")));
+    EXPECT_THAT(faults_of(head + "[[source]]\nname = 's'\nalsa = 'hw:0'\nfile = 'x.wav'\n"),
+                ElementsAre(HasSubstr("is one too many")));
+    EXPECT_THAT(faults_of(head + "[[source]]\nname = 's'\nalsa = 'hw:0'\nrealtime = true\n"),
+                ElementsAre(HasSubstr("is for files only")));
     EXPECT_THAT(faults_of(head + "[[source]]\nname = 's'\nalsa = 'hw:0'\n[[source]]\nname = 's'\nalsa = 'hw:1'\n"),
                 ElementsAre(HasSubstr("\"s\" is used twice")));
-    EXPECT_THAT(faults_of(head + "[[source]]\nname = 's'\nrtp = {}\n"), ElementsAre(HasSubstr("source[0].rtp.port: is missing")));
+    EXPECT_THAT(faults_of(head + "[[source]]\nname = 's'\nrtp = {}\n"),
+                ElementsAre(HasSubstr("source[0].rtp.port: is missing")));
     EXPECT_THAT(faults_of(head), ElementsAre(HasSubstr("at least one [[source]]")));
 }
 
 TEST(Config, RefusesALaunchFragmentThatGStreamerCannotMake) {
     const std::string head = "[station]\nname = 'a'\n[model]\nbundle = 'm'\n[[source]]\nname = 's'\n";
-    EXPECT_THAT(faults_of(head + "launch = 'nosuchelement ! audioconvert'\n"), ElementsAre(HasSubstr("c.toml:7: source[0].launch: no element \"nosuchelement\"")));
-    EXPECT_THAT(faults_of(head + "launch = 'audiotestsrc wavee=1'\n"), ElementsAre(HasSubstr("c.toml:7: source[0].launch: ")));
+    EXPECT_THAT(faults_of(head + "launch = 'nosuchelement ! audioconvert'\n"),
+                ElementsAre(HasSubstr("c.toml:7: source[0].launch: no element \"nosuchelement\"")));
+    EXPECT_THAT(faults_of(head + "launch = 'audiotestsrc wavee=1'\n"),
+                ElementsAre(HasSubstr("c.toml:7: source[0].launch: ")));
 }
 
 TEST(Config, ReadsAFilesStartFromItsNameOrItsKey) {
@@ -81,8 +90,10 @@ TEST(Config, ReadsAFilesStartFromItsNameOrItsKey) {
 }
 
 TEST(Config, RefusesToPublishBeyondLoopback) {
-    EXPECT_THAT(faults_of(std::string(kSmallest) + "[publish]\nendpoint = 'tcp://0.0.0.0:7740'\n[http]\nlisten = '0.0.0.0:80'\n"),
-                ElementsAre(HasSubstr("publish.endpoint: must be on loopback"), HasSubstr("http.listen: must be on loopback")));
+    EXPECT_THAT(
+        faults_of(std::string(kSmallest) +
+                  "[publish]\nendpoint = 'tcp://0.0.0.0:7740'\n[http]\nlisten = '0.0.0.0:80'\n"),
+        ElementsAre(HasSubstr("publish.endpoint: must be on loopback"), HasSubstr("http.listen: must be on loopback")));
 }
 
 TEST(Config, NamesAModelThatCannotBeOpened) {

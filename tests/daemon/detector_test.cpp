@@ -11,11 +11,13 @@ constexpr std::int64_t kWindow = 300;
 constexpr std::int64_t kHop = 100;
 
 DetectorSettings one_class() {
-    return {.thresholds = {0.5F}, .hysteresis = 0.8, .min_windows = 1, .merge_gap_samples = 0, .update_samples = 1'000'000};
+    return {
+        .thresholds = {0.5F}, .hysteresis = 0.8, .min_windows = 1, .merge_gap_samples = 0, .update_samples = 1'000'000};
 }
 
 // Scores of one class, one window every hop; then the end.
-std::vector<Detection> detect(const DetectorSettings& settings, const std::vector<float>& scores, std::int64_t* rejected = nullptr) {
+std::vector<Detection> detect(const DetectorSettings& settings, const std::vector<float>& scores,
+                              std::int64_t* rejected = nullptr) {
     Detector detector(settings);
     std::vector<Detection> out;
     for (std::size_t i = 0; i < scores.size(); ++i) {
@@ -34,7 +36,9 @@ TEST(Detector, OpensAtOnceAndClosesAtTheEnd) {
     EXPECT_EQ(events[1], (Detection{0, EventPhase::kClose, 100, 400, 0.9F, static_cast<double>(0.9F), 1, 0.5F}));
 }
 
-TEST(Detector, CountsAScoreAtTheThresholdAsAHit) { EXPECT_EQ(detect(one_class(), {0.5F}).size(), 2U); }
+TEST(Detector, CountsAScoreAtTheThresholdAsAHit) {
+    EXPECT_EQ(detect(one_class(), {0.5F}).size(), 2U);
+}
 
 TEST(Detector, GoesOnAboveTheLowerThresholdButDoesNotBeginThere) {
     EXPECT_TRUE(detect(one_class(), {0.45F, 0.45F}).empty());

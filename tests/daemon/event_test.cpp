@@ -57,9 +57,9 @@ TEST(Event, KeepsItsIdThroughItsPhasesAndSharesItWithNoOther) {
     grown.end_sample += 1;
     grown.peak_score = 1;
     EXPECT_EQ(event_id(grown), id);
-    for (auto change : std::vector<std::function<void(Event&)>>{[](Event& e) { e.channel = 2; }, [](Event& e) { e.code = "X"; },
-                                                                [](Event& e) { e.start_sample += 1; }, [](Event& e) { e.model = "0"; },
-                                                                [](Event& e) { e.source = "b"; }, [](Event& e) { e.station = "p"; }}) {
+    for (auto change : std::vector<std::function<void(Event&)>>{
+             [](Event& e) { e.channel = 2; }, [](Event& e) { e.code = "X"; }, [](Event& e) { e.start_sample += 1; },
+             [](Event& e) { e.model = "0"; }, [](Event& e) { e.source = "b"; }, [](Event& e) { e.station = "p"; }}) {
         auto other = event;
         change(other);
         EXPECT_NE(event_id(other), id);
@@ -71,7 +71,10 @@ TEST(EventWriter, WritesCsvWithQuotesWhereNeeded) {
     auto event = example();
     event.file = "a, \"b\".wav";
     make_event_writer("csv", out, 0, 8000)->write(event);
-    EXPECT_THAT(out.str(), testing::HasSubstr("\n\"a, \"\"b\"\".wav\",3,BOAALB,Boana albopunctata,2.000000,5.000000,2026-11-23T02:14:07.120000Z,"));
+    EXPECT_THAT(
+        out.str(),
+        testing::HasSubstr(
+            "\n\"a, \"\"b\"\".wav\",3,BOAALB,Boana albopunctata,2.000000,5.000000,2026-11-23T02:14:07.120000Z,"));
 }
 
 TEST(EventWriter, WritesARavenSelectionTable) {
@@ -81,8 +84,11 @@ TEST(EventWriter, WritesARavenSelectionTable) {
     const auto writer = make_event_writer("raven", out, 0, 8000);
     writer->write(event);
     writer->write(event);
-    EXPECT_THAT(out.str(), testing::StartsWith("Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tLow Freq (Hz)\tHigh Freq (Hz)\t"));
-    EXPECT_THAT(out.str(), testing::HasSubstr("\n2\tSpectrogram 1\t4\t2.000000\t5.000000\t0.0\t8000.0\ta b.wav\t2.000000\tBOAALB\tBoana albopunctata\t0.9300\n"));
+    EXPECT_THAT(
+        out.str(),
+        testing::StartsWith("Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tLow Freq (Hz)\tHigh Freq (Hz)\t"));
+    EXPECT_THAT(out.str(), testing::HasSubstr("\n2\tSpectrogram 1\t4\t2.000000\t5.000000\t0.0\t8000.0\ta "
+                                              "b.wav\t2.000000\tBOAALB\tBoana albopunctata\t0.9300\n"));
 }
 
 TEST(EventWriter, RefusesAFormatItDoesNotKnow) {

@@ -46,11 +46,13 @@ class ToneClassifier : public Classifier {
             double loudest = 0;
             for (std::size_t mel = 0; mel < static_cast<std::size_t>(parameters.mels); ++mel) {
                 double row = 0;
-                for (std::size_t frame = 0; frame < frames; ++frame) row += static_cast<double>(windows[i][mel * frames + frame]);
+                for (std::size_t frame = 0; frame < frames; ++frame)
+                    row += static_cast<double>(windows[i][mel * frames + frame]);
                 all += row;
                 loudest = std::max(loudest, row);
             }
-            scores[i] = static_cast<float>(loudest / static_cast<double>(frames) - all / static_cast<double>(windows[i].size()));
+            scores[i] = static_cast<float>(loudest / static_cast<double>(frames) -
+                                           all / static_cast<double>(windows[i].size()));
         }
     }
     std::size_t classes() const override { return 1; }
@@ -77,7 +79,8 @@ struct Burst {
 };
 
 /// White noise, with a 1 kHz tone in the bursts.
-inline std::vector<float> noise_with_tones(int rate_hz, double seconds, const std::vector<Burst>& bursts, unsigned seed = 1) {
+inline std::vector<float> noise_with_tones(int rate_hz, double seconds, const std::vector<Burst>& bursts,
+                                           unsigned seed = 1) {
     std::mt19937 random(seed);
     std::normal_distribution<float> noise(0.0F, 0.01F);
     std::vector<float> samples(static_cast<std::size_t>(seconds * rate_hz));
@@ -85,7 +88,8 @@ inline std::vector<float> noise_with_tones(int rate_hz, double seconds, const st
         const double t = static_cast<double>(i) / rate_hz;
         samples[i] = noise(random);
         for (const auto& burst : bursts) {
-            if (t >= burst.start_s && t < burst.end_s) samples[i] += static_cast<float>(0.3 * std::sin(2 * std::numbers::pi * 1000 * t));
+            if (t >= burst.start_s && t < burst.end_s)
+                samples[i] += static_cast<float>(0.3 * std::sin(2 * std::numbers::pi * 1000 * t));
         }
     }
     return samples;
@@ -113,7 +117,8 @@ class ScriptedSource : public AudioSource {
 
 /// channels: samples of each, all of one length -> interleaved blocks of the sizes that `size` gives.
 inline std::vector<SourceItem> cut_into_blocks(const std::vector<std::vector<float>>& channels, int rate_hz,
-                                               const std::function<std::size_t()>& size, std::int64_t first_sample = 0) {
+                                               const std::function<std::size_t()>& size,
+                                               std::int64_t first_sample = 0) {
     std::vector<SourceItem> items;
     for (std::size_t at = 0; at < channels[0].size();) {
         const std::size_t frames = std::min(std::max<std::size_t>(size(), 1), channels[0].size() - at);

@@ -54,8 +54,10 @@ std::vector<std::string> messages(const std::vector<Event>& events, int channel)
 
 TEST(Pipeline, FindsEachCallOnItsChannel) {
     const int rate = 48'000;
-    const auto outcome = analyse(config_for(true), cut_into_blocks({noise_with_tones(rate, 6.3, {{1.0, 2.0}}, 1), noise_with_tones(rate, 6.3, {{3.0, 4.0}}, 2),
-                                                                    noise_with_tones(rate, 6.3, {}, 3)}, rate, [] { return std::size_t{4800}; }));
+    const auto outcome = analyse(config_for(true), cut_into_blocks({noise_with_tones(rate, 6.3, {{1.0, 2.0}}, 1),
+                                                                    noise_with_tones(rate, 6.3, {{3.0, 4.0}}, 2),
+                                                                    noise_with_tones(rate, 6.3, {}, 3)},
+                                                                   rate, [] { return std::size_t{4800}; }));
     std::vector<Event> closed;
     for (const auto& event : outcome.events) {
         if (event.phase == EventPhase::kClose) closed.push_back(event);
@@ -72,7 +74,8 @@ TEST(Pipeline, FindsEachCallOnItsChannel) {
     for (const auto& channel : outcome.source.channels) {
         EXPECT_TRUE(channel.samples.balanced());
         EXPECT_EQ(channel.samples.in, 302'400);
-        EXPECT_EQ(channel.samples.analysed, 302'400) << "the tail is analysed by a window that ends with the last sample";
+        EXPECT_EQ(channel.samples.analysed, 302'400)
+            << "the tail is analysed by a window that ends with the last sample";
         EXPECT_EQ(channel.samples.pending, 0);
     }
 }
@@ -80,12 +83,15 @@ TEST(Pipeline, FindsEachCallOnItsChannel) {
 TEST(Pipeline, GivesTheSameEventsForAnyBlockSizes) {
     std::mt19937 random(3);
     for (const int rate : {16'000, 22'050, 44'100, 48'000}) {
-        const std::vector<std::vector<float>> sound = {noise_with_tones(rate, 5.21, {{0.7, 1.7}, {3.5, 4.5}}, 1), noise_with_tones(rate, 5.21, {{2.0, 3.0}}, 2)};
+        const std::vector<std::vector<float>> sound = {noise_with_tones(rate, 5.21, {{0.7, 1.7}, {3.5, 4.5}}, 1),
+                                                       noise_with_tones(rate, 5.21, {{2.0, 3.0}}, 2)};
         const auto whole = analyse(config_for(true), cut_into_blocks(sound, rate, [] { return std::size_t{1} << 30; }));
         EXPECT_GE(whole.events.size(), 6U);
         for (int round = 0; round < 2; ++round) {
-            const auto cut = analyse(config_for(true), cut_into_blocks(sound, rate, [&] { return random() % (round == 0 ? 50 : 20'000); }));
-            for (int channel = 0; channel < 2; ++channel) EXPECT_EQ(messages(cut.events, channel), messages(whole.events, channel)) << rate;
+            const auto cut = analyse(
+                config_for(true), cut_into_blocks(sound, rate, [&] { return random() % (round == 0 ? 50 : 20'000); }));
+            for (int channel = 0; channel < 2; ++channel)
+                EXPECT_EQ(messages(cut.events, channel), messages(whole.events, channel)) << rate;
         }
     }
 }
@@ -95,14 +101,16 @@ TEST(Pipeline, LetsNoEventSpanAGap) {
     // One tone right through, cut by half a second that was lost.
     auto items = cut_into_blocks({noise_with_tones(rate, 3.0, {{0.0, 3.0}})}, rate, [] { return std::size_t{1600}; });
     items.emplace_back(Gap{.samples = rate / 2, .sample_rate_hz = rate, .known = true, .reason = "lost"});
-    const auto rest = cut_into_blocks({noise_with_tones(rate, 3.0, {{0.0, 3.0}})}, rate, [] { return std::size_t{1600}; }, 3 * rate + rate / 2);
+    const auto rest = cut_into_blocks(
+        {noise_with_tones(rate, 3.0, {{0.0, 3.0}})}, rate, [] { return std::size_t{1600}; }, 3 * rate + rate / 2);
     items.insert(items.end(), rest.begin(), rest.end());
     const auto outcome = analyse(config_for(true), items);
     std::vector<std::pair<std::int64_t, std::int64_t>> closed;
     for (const auto& event : outcome.events) {
         if (event.phase == EventPhase::kClose) closed.emplace_back(event.start_sample, event.end_sample);
     }
-    EXPECT_THAT(closed, testing::ElementsAre(std::pair(0L, 3L * rate), std::pair(3L * rate + rate / 2, 6L * rate + rate / 2)));
+    EXPECT_THAT(closed,
+                testing::ElementsAre(std::pair(0L, 3L * rate), std::pair(3L * rate + rate / 2, 6L * rate + rate / 2)));
     EXPECT_EQ(outcome.source.gaps, 1);
     EXPECT_DOUBLE_EQ(outcome.source.gap_seconds, 0.5);
     EXPECT_TRUE(outcome.source.channels[0].samples.balanced());
@@ -110,7 +118,8 @@ TEST(Pipeline, LetsNoEventSpanAGap) {
 }
 
 TEST(Pipeline, BooksSoundThatIsShorterThanAWindow) {
-    const auto outcome = analyse(config_for(true), cut_into_blocks({noise_with_tones(16'000, 0.5, {})}, 16'000, [] { return std::size_t{100}; }));
+    const auto outcome = analyse(config_for(true), cut_into_blocks({noise_with_tones(16'000, 0.5, {})}, 16'000,
+                                                                   [] { return std::size_t{100}; }));
     const auto& samples = outcome.source.channels[0].samples;
     EXPECT_EQ(samples.in, 8000);
     EXPECT_EQ(samples.dropped[static_cast<std::size_t>(DropReason::kShort)], 8000);
@@ -132,10 +141,11 @@ TEST(Pipeline, DropsTheOldestLiveSoundWhenAnalysisFallsBehindAndCountsIt) {
     RecordingSink sink;
     Metrics metrics(config.station);
     std::atomic<int> opened{0};
-    Pipeline pipeline(config, bundle, front_end, classifier, sink, metrics, [&](const SourceConfig&) -> std::unique_ptr<AudioSource> {
-        if (opened++ > 0) throw std::runtime_error("script: the device is gone");
-        return std::make_unique<ScriptedSource>(items, true);
-    });
+    Pipeline pipeline(config, bundle, front_end, classifier, sink, metrics,
+                      [&](const SourceConfig&) -> std::unique_ptr<AudioSource> {
+                          if (opened++ > 0) throw std::runtime_error("script: the device is gone");
+                          return std::make_unique<ScriptedSource>(items, true);
+                      });
     pipeline.start();
     const auto down = [&] { return pipeline.sources()[0].state == SourceState::kDown; };
     for (int i = 0; i < 6000 && !down(); ++i) std::this_thread::sleep_for(10ms);
@@ -156,13 +166,15 @@ TEST(Pipeline, DropsTheOldestLiveSoundWhenAnalysisFallsBehindAndCountsIt) {
 TEST(Pipeline, AFileWaitsForTheClassifierAndLosesNothing) {
     auto config = config_for(true);
     config.queue_windows = 2;
-    const auto items = cut_into_blocks({noise_with_tones(16'000, 10.0, {{2.0, 3.0}})}, 16'000, [] { return std::size_t{8000}; });
+    const auto items =
+        cut_into_blocks({noise_with_tones(16'000, 10.0, {{2.0, 3.0}})}, 16'000, [] { return std::size_t{8000}; });
     const Bundle bundle = tone_bundle();
     const FrontEnd front_end(bundle.front_end);
     ToneClassifier slow(5ms);
     RecordingSink sink;
     Metrics metrics(config.station);
-    Pipeline pipeline(config, bundle, front_end, slow, sink, metrics, [&](const SourceConfig&) { return std::make_unique<ScriptedSource>(items, false); });
+    Pipeline pipeline(config, bundle, front_end, slow, sink, metrics,
+                      [&](const SourceConfig&) { return std::make_unique<ScriptedSource>(items, false); });
     pipeline.start();
     ASSERT_TRUE(pipeline.wait_finished(60s));
     EXPECT_EQ(pipeline.sources()[0].channels[0].samples.analysed, 160'000);
@@ -171,7 +183,9 @@ TEST(Pipeline, AFileWaitsForTheClassifierAndLosesNothing) {
 
 TEST(Pipeline, ABrokenClassifierEndsTheAnalysisWithAReason) {
     class Broken : public ToneClassifier {
-        void score(std::span<const std::span<const float>>, std::span<float> scores) override { std::fill(scores.begin(), scores.end(), NAN); }
+        void score(std::span<const std::span<const float>>, std::span<float> scores) override {
+            std::fill(scores.begin(), scores.end(), NAN);
+        }
     } broken;
     const auto config = config_for(true);
     const Bundle bundle = tone_bundle();
@@ -179,7 +193,8 @@ TEST(Pipeline, ABrokenClassifierEndsTheAnalysisWithAReason) {
     RecordingSink sink;
     Metrics metrics(config.station);
     const auto items = cut_into_blocks({noise_with_tones(16'000, 5.0, {})}, 16'000, [] { return std::size_t{8000}; });
-    Pipeline pipeline(config, bundle, front_end, broken, sink, metrics, [&](const SourceConfig&) { return std::make_unique<ScriptedSource>(items, false); });
+    Pipeline pipeline(config, bundle, front_end, broken, sink, metrics,
+                      [&](const SourceConfig&) { return std::make_unique<ScriptedSource>(items, false); });
     pipeline.start();
     ASSERT_TRUE(pipeline.wait_finished(60s));
     EXPECT_THROW(pipeline.rethrow_failure(), std::runtime_error);
@@ -195,11 +210,13 @@ TEST(Pipeline, AFileThatFailsIsReportedAndTheOtherSourceGoesOn) {
     ToneClassifier classifier;
     RecordingSink sink;
     Metrics metrics(config.station);
-    const auto items = cut_into_blocks({noise_with_tones(16'000, 3.0, {{1.0, 2.0}})}, 16'000, [] { return std::size_t{8000}; });
-    Pipeline pipeline(config, bundle, front_end, classifier, sink, metrics, [&](const SourceConfig& source) -> std::unique_ptr<AudioSource> {
-        if (source.name == "broken") throw std::runtime_error("broken: no such file");
-        return std::make_unique<ScriptedSource>(items, false);
-    });
+    const auto items =
+        cut_into_blocks({noise_with_tones(16'000, 3.0, {{1.0, 2.0}})}, 16'000, [] { return std::size_t{8000}; });
+    Pipeline pipeline(config, bundle, front_end, classifier, sink, metrics,
+                      [&](const SourceConfig& source) -> std::unique_ptr<AudioSource> {
+                          if (source.name == "broken") throw std::runtime_error("broken: no such file");
+                          return std::make_unique<ScriptedSource>(items, false);
+                      });
     pipeline.start();
     ASSERT_TRUE(pipeline.wait_finished(60s));
     EXPECT_EQ(sink.events().size(), 2U);

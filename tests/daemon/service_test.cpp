@@ -29,19 +29,23 @@ std::string request(int port, const std::string& text) {
     EXPECT_EQ(send(fd, text.data(), text.size(), 0), static_cast<ssize_t>(text.size()));
     std::string reply;
     char buffer[4096];
-    for (ssize_t n = 0; (n = recv(fd, buffer, sizeof buffer, 0)) > 0;) reply.append(buffer, static_cast<std::size_t>(n));
+    for (ssize_t n = 0; (n = recv(fd, buffer, sizeof buffer, 0)) > 0;)
+        reply.append(buffer, static_cast<std::size_t>(n));
     close(fd);
     return reply;
 }
 
-std::string get(int port, const std::string& path) { return request(port, fmt::format("GET {} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", path)); }
+std::string get(int port, const std::string& path) {
+    return request(port, fmt::format("GET {} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", path));
+}
 
 TEST(HttpServer, ServesItsPagesAndNothingElse) {
     HttpServer server("127.0.0.1:0", {{"/a", [] { return HttpResponse{.body = "text of a\n"}; }},
                                       {"/ill", [] { return HttpResponse{.status = 503, .body = "why\n"}; }},
                                       {"/broken", []() -> HttpResponse { throw std::runtime_error("reason"); }}});
     ASSERT_GT(server.port(), 0);
-    EXPECT_THAT(get(server.port(), "/a"), testing::AllOf(testing::StartsWith("HTTP/1.1 200 OK\r\n"), HasSubstr("\r\n\r\ntext of a\n")));
+    EXPECT_THAT(get(server.port(), "/a"),
+                testing::AllOf(testing::StartsWith("HTTP/1.1 200 OK\r\n"), HasSubstr("\r\n\r\ntext of a\n")));
     EXPECT_THAT(get(server.port(), "/ill"), testing::StartsWith("HTTP/1.1 503 "));
     EXPECT_THAT(get(server.port(), "/broken"), testing::StartsWith("HTTP/1.1 500 "));
     EXPECT_THAT(get(server.port(), "/../etc/passwd"), testing::Not(HasSubstr("root:")));
@@ -81,7 +85,8 @@ TEST(Metrics, TellTheBooksOfEverySourceAndChannel) {
 TEST(Feed, PublishesEventsInOrderWithSequenceNumbersAndAStatus) {
     const Bundle bundle = tone_bundle();
     Metrics metrics("st");
-    Feed feed({.station = "st", .endpoint = "tcp://127.0.0.1:*", .scores = true, .status_interval = 50ms}, bundle, metrics);
+    Feed feed({.station = "st", .endpoint = "tcp://127.0.0.1:*", .scores = true, .status_interval = 50ms}, bundle,
+              metrics);
     Subscriber subscriber(feed.endpoint(), "");
     feed.start([] { return std::vector<SourceReport>{}; }, {"mic"});
     Message message;

@@ -29,7 +29,8 @@ namespace fs = std::filesystem;
 
 constexpr int kRate = 48'000;
 constexpr double kSeconds = 13.5;
-const std::vector<Call> kCalls = {{0, 2.0, 4.0, "RISER"}, {1, 6.0, 8.0, "STEADY"}, {2, 3.0, 5.0, "TRILLER"}, {2, 9.5, 11.5, "RISER"}};
+const std::vector<Call> kCalls = {
+    {0, 2.0, 4.0, "RISER"}, {1, 6.0, 8.0, "STEADY"}, {2, 3.0, 5.0, "TRILLER"}, {2, 9.5, 11.5, "RISER"}};
 
 std::vector<std::string> lines_of(const std::string& text) {
     std::vector<std::string> lines;
@@ -49,7 +50,8 @@ std::string http_get(int port, const std::string& path) {
         const auto request = fmt::format("GET {} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", path);
         EXPECT_EQ(send(fd, request.data(), request.size(), 0), static_cast<ssize_t>(request.size()));
         char buffer[65536];
-        for (ssize_t n = 0; (n = recv(fd, buffer, sizeof buffer, 0)) > 0;) reply.append(buffer, static_cast<std::size_t>(n));
+        for (ssize_t n = 0; (n = recv(fd, buffer, sizeof buffer, 0)) > 0;)
+            reply.append(buffer, static_cast<std::size_t>(n));
     }
     close(fd);
     return reply;
@@ -72,8 +74,13 @@ class EndToEnd : public testing::Test {
         folder_ = fs::temp_directory_path() / fmt::format("chorus_end_to_end.{}", getpid());
         fs::create_directories(folder_);
         write_dataset(folder_ / "dataset", 360, 90);
-        const auto trained = run_program({CHORUS_TRAIN, "fit", "--dataset", folder_ / "dataset", "--out", model(), "--architecture", "small", "--hop", "512",
-                                          "--mels", "64", "--epochs", "24", "--batch", "16", "--seed", "1", "--mix", "mix2", "--threads", "1"}, folder_, 300s);
+        const auto trained = run_program({CHORUS_TRAIN, "fit",   "--dataset",      folder_ / "dataset",
+                                          "--out",      model(), "--architecture", "small",
+                                          "--hop",      "512",   "--mels",         "64",
+                                          "--epochs",   "24",    "--batch",        "16",
+                                          "--seed",     "1",     "--mix",          "mix2",
+                                          "--threads",  "1"},
+                                         folder_, 300s);
         ASSERT_EQ(trained.status, 0) << trained.err;
         const auto report = json::parse(trained.out);
         std::cout << "trained: " << report.dump().substr(0, 400) << std::endl;
@@ -84,18 +91,21 @@ class EndToEnd : public testing::Test {
     static fs::path model() { return folder_ / "model.safetensors"; }
     static fs::path recording() { return folder_ / "POND_20261123_021400.wav"; }
 
-    static fs::path config(const std::string& source, const std::string& rest = "", const std::string& publish = "tcp://127.0.0.1:*",
-                           const std::string& http = "127.0.0.1:0") {
+    static fs::path config(const std::string& source, const std::string& rest = "",
+                           const std::string& publish = "tcp://127.0.0.1:*", const std::string& http = "127.0.0.1:0") {
         static int number = 0;
         const auto path = folder_ / fmt::format("chorusd.{}.toml", ++number);
-        std::ofstream(path) << fmt::format("[station]\nname = 'pond-7'\n[model]\nbundle = '{}'\n[analysis]\nhop_seconds = 0.5\n[detection]\nmin_windows = 2\n[publish]\nendpoint = '{}'\n"
-                                           "scores = true\nstatus_seconds = 0.2\n[http]\nlisten = '{}'\n[[source]]\nname = 'array'\n{}\n{}\n",
-                                           model().string(), publish, http, source, rest);
+        std::ofstream(path) << fmt::format(
+            "[station]\nname = 'pond-7'\n[model]\nbundle = '{}'\n[analysis]\nhop_seconds = "
+            "0.5\n[detection]\nmin_windows = 2\n[publish]\nendpoint = '{}'\n"
+            "scores = true\nstatus_seconds = 0.2\n[http]\nlisten = '{}'\n[[source]]\nname = 'array'\n{}\n{}\n",
+            model().string(), publish, http, source, rest);
         return path;
     }
 
     static Finished detect(std::vector<std::string> arguments) {
-        std::vector<std::string> command = {CHORUSD, "detect", "--model", model(), "--hop", "0.5", "--min-windows", "2", "--station", "pond-7"};
+        std::vector<std::string> command = {CHORUSD, "detect",        "--model", model(),     "--hop",
+                                            "0.5",   "--min-windows", "2",       "--station", "pond-7"};
         command.insert(command.end(), arguments.begin(), arguments.end());
         return run_program(command, folder_);
     }
@@ -123,17 +133,22 @@ void expect_calls(const std::vector<json>& closed) {
         for (std::size_t i = 0; i < kCalls.size(); ++i) {
             const auto& call = kCalls[i];
             if (event["channel"] != call.channel || event["code"] != call.code) continue;
-            if (event["start_sample"].get<double>() >= call.end_s * kRate || event["end_sample"].get<double>() <= call.start_s * kRate) continue;
+            if (event["start_sample"].get<double>() >= call.end_s * kRate ||
+                event["end_sample"].get<double>() <= call.start_s * kRate)
+                continue;
             found.insert(i);
             known = true;
         }
         EXPECT_TRUE(known) << "no such call: " << event.dump();
     }
-    for (std::size_t i = 0; i < kCalls.size(); ++i) EXPECT_TRUE(found.contains(i)) << "not found: " << kCalls[i].code << " at " << kCalls[i].start_s;
+    for (std::size_t i = 0; i < kCalls.size(); ++i)
+        EXPECT_TRUE(found.contains(i)) << "not found: " << kCalls[i].code << " at " << kCalls[i].start_s;
 }
 
 TEST_F(EndToEnd, TheServicePublishesWhatDetectFindsAndItsBooksBalance) {
-    Process service({CHORUSD, "run", "--config", config(fmt::format("file = '{}'\nrealtime = true", recording().string()))}, folder_);
+    Process service(
+        {CHORUSD, "run", "--config", config(fmt::format("file = '{}'\nrealtime = true", recording().string()))},
+        folder_);
     const auto endpoint = service.wait_for_line("publishing on ", 60s);
     ASSERT_TRUE(endpoint) << service.err();
     Subscriber subscriber(*endpoint, "");
@@ -167,7 +182,8 @@ TEST_F(EndToEnd, TheServicePublishesWhatDetectFindsAndItsBooksBalance) {
         } else if (message.topic.starts_with("scores.pond-7.array.")) {
             ++scores;
         } else {
-            EXPECT_EQ(message.topic, fmt::format("event.pond-7.array.{}.{}", body["channel"].get<int>(), body["code"].get<std::string>()));
+            EXPECT_EQ(message.topic, fmt::format("event.pond-7.array.{}.{}", body["channel"].get<int>(),
+                                                 body["code"].get<std::string>()));
             EXPECT_EQ(body["seq"].get<std::int64_t>(), ++seq) << "one apart, in order";
             auto& phase = phases[body["id"]];
             EXPECT_EQ(phase.empty(), body["phase"] == "open");
@@ -190,7 +206,9 @@ TEST_F(EndToEnd, TheServicePublishesWhatDetectFindsAndItsBooksBalance) {
     }
     for (const auto& [id, phase] : phases) EXPECT_EQ(phase, "close") << id;
     expect_calls(closed);
-    for (const auto& event : closed) EXPECT_THAT(event["start"].get<std::string>(), testing::StartsWith("2026-11-23T02:14:")) << "from the file's name";
+    for (const auto& event : closed)
+        EXPECT_THAT(event["start"].get<std::string>(), testing::StartsWith("2026-11-23T02:14:"))
+            << "from the file's name";
 
     // The same recording through `detect`: the same events, bit for bit.
     const auto detected = detect({recording()});
@@ -206,13 +224,19 @@ TEST_F(EndToEnd, TheServicePublishesWhatDetectFindsAndItsBooksBalance) {
     std::ofstream file(messages);
     for (const auto& body : bodies) file << body << '\n';
     file.close();
-    const auto valid = run_program({"/bin/sh", "-c", fmt::format("/usr/bin/python3 {} {} < {}", CHORUS_VALIDATE, CHORUS_SCHEMAS, messages.string())}, folder_);
+    const auto valid =
+        run_program({"/bin/sh", "-c",
+                     fmt::format("/usr/bin/python3 {} {} < {}", CHORUS_VALIDATE, CHORUS_SCHEMAS, messages.string())},
+                    folder_);
     EXPECT_EQ(valid.status, 0) << valid.err;
     EXPECT_EQ(valid.out, std::to_string(bodies.size()) + "\n");
 }
 
 TEST_F(EndToEnd, AStopSignalEndsALiveServiceWithinTwoSeconds) {
-    Process service({CHORUSD, "--config", config("launch = 'audiotestsrc is-live=true wave=pink-noise ! audio/x-raw,channels=4,rate=48000'")}, folder_);
+    Process service(
+        {CHORUSD, "--config",
+         config("launch = 'audiotestsrc is-live=true wave=pink-noise ! audio/x-raw,channels=4,rate=48000'")},
+        folder_);
     const auto endpoint = service.wait_for_line("publishing on ", 60s);
     ASSERT_TRUE(endpoint) << service.err();
     const auto http = service.wait_for_line("serving HTTP on 127.0.0.1:", 60s);
@@ -231,14 +255,18 @@ TEST_F(EndToEnd, AStopSignalEndsALiveServiceWithinTwoSeconds) {
 }
 
 TEST_F(EndToEnd, ListenPrintsMessagesAsTheyCome) {
-    Process service({CHORUSD, "run", "--config", config("launch = 'audiotestsrc is-live=true ! audio/x-raw,channels=1,rate=16000'")}, folder_);
+    Process service({CHORUSD, "run", "--config",
+                     config("launch = 'audiotestsrc is-live=true ! audio/x-raw,channels=1,rate=16000'")},
+                    folder_);
     const auto endpoint = service.wait_for_line("publishing on ", 60s);
     ASSERT_TRUE(endpoint) << service.err();
-    const auto heard = run_program({CHORUSD, "listen", *endpoint, "--topic", "status.", "--count", "2", "--timeout", "30"}, folder_);
+    const auto heard =
+        run_program({CHORUSD, "listen", *endpoint, "--topic", "status.", "--count", "2", "--timeout", "30"}, folder_);
     EXPECT_EQ(heard.status, 0) << heard.err;
     ASSERT_EQ(lines_of(heard.out).size(), 2U);
     EXPECT_EQ(json::parse(lines_of(heard.out)[0])["schema"], "chorus.status/1");
-    expect_one_line(run_program({CHORUSD, "listen", *endpoint, "--topic", "nothing.", "--timeout", "0.2"}, folder_), "nothing came for 0.2 s");
+    expect_one_line(run_program({CHORUSD, "listen", *endpoint, "--topic", "nothing.", "--timeout", "0.2"}, folder_),
+                    "nothing came for 0.2 s");
 }
 
 TEST_F(EndToEnd, DetectWritesEveryFormat) {
@@ -258,7 +286,8 @@ TEST_F(EndToEnd, BadRecordingsAreOneLineEachAndTheOthersAreAnalysed) {
     std::ifstream whole(recording(), std::ios::binary);
     std::string bytes((std::istreambuf_iterator<char>(whole)), {});
     std::ofstream(folder_ / "header.wav", std::ios::binary) << bytes.substr(0, 30);
-    const auto mixed = detect({folder_ / "empty.wav", folder_ / "text.wav", folder_ / "absent.wav", folder_ / "short.wav", folder_ / "header.wav", recording()});
+    const auto mixed = detect({folder_ / "empty.wav", folder_ / "text.wav", folder_ / "absent.wav",
+                               folder_ / "short.wav", folder_ / "header.wav", recording()});
     EXPECT_EQ(mixed.status, 1);
     const auto lines = lines_of(mixed.err);
     ASSERT_EQ(lines.size(), 5U) << mixed.err;
@@ -275,21 +304,24 @@ TEST_F(EndToEnd, BadBundlesAreRefusedWithOneLine) {
     std::string bytes((std::istreambuf_iterator<char>(whole)), {});
     const auto truncated = folder_ / "truncated.safetensors";
     std::ofstream(truncated, std::ios::binary) << bytes.substr(0, bytes.size() / 2);
-    expect_one_line(run_program({CHORUSD, "detect", "--model", truncated, recording()}, folder_), "truncated.safetensors: ");
+    expect_one_line(run_program({CHORUSD, "detect", "--model", truncated, recording()}, folder_),
+                    "truncated.safetensors: ");
 
     auto bundle = read_bundle(model());
     bundle.labels.pop_back();
     bundle.thresholds.pop_back();
     const auto fewer = folder_ / "fewer.safetensors";
     EXPECT_THROW(write_bundle(fewer, bundle), std::exception) << "such a bundle is not even written";
-    expect_one_line(run_program({CHORUSD, "detect", "--model", folder_ / "absent.safetensors", recording()}, folder_), "absent.safetensors: ");
+    expect_one_line(run_program({CHORUSD, "detect", "--model", folder_ / "absent.safetensors", recording()}, folder_),
+                    "absent.safetensors: ");
 }
 
 TEST_F(EndToEnd, CheckSaysEveryFaultWithItsPlace) {
     const auto good = run_program({CHORUSD, "check", "--config", config("alsa = 'hw:0'")}, folder_);
     EXPECT_EQ(good.status, 0) << good.err;
     EXPECT_THAT(good.out, HasSubstr("ok: station pond-7, 1 source(s)"));
-    const auto bad = config("alsa = 'hw:0'\nrealtime = 1\n[[source]]\nname = 'a b'", "[detection.thresholds]\nNOBODY = 0.5\n[log]\nlevel = 'loud'");
+    const auto bad = config("alsa = 'hw:0'\nrealtime = 1\n[[source]]\nname = 'a b'",
+                            "[detection.thresholds]\nNOBODY = 0.5\n[log]\nlevel = 'loud'");
     const auto faults = run_program({CHORUSD, "check", "--config", bad}, folder_);
     EXPECT_EQ(faults.status, 1);
     const auto lines = lines_of(faults.err);
@@ -301,9 +333,13 @@ TEST_F(EndToEnd, CheckSaysEveryFaultWithItsPlace) {
 TEST_F(EndToEnd, ATakenPortIsOneLine) {
     Publisher taken("tcp://127.0.0.1:*");
     const std::string source = "launch = 'audiotestsrc is-live=true'";
-    expect_one_line(run_program({CHORUSD, "run", "--config", config(source, "", taken.endpoint())}, folder_), taken.endpoint());
+    expect_one_line(run_program({CHORUSD, "run", "--config", config(source, "", taken.endpoint())}, folder_),
+                    taken.endpoint());
     const auto port = taken.endpoint().substr(taken.endpoint().rfind(':') + 1);
-    expect_one_line(run_program({CHORUSD, "run", "--config", config(source, "", "tcp://127.0.0.1:*", "127.0.0.1:" + port)}, folder_), "127.0.0.1:" + port);
+    expect_one_line(
+        run_program({CHORUSD, "run", "--config", config(source, "", "tcp://127.0.0.1:*", "127.0.0.1:" + port)},
+                    folder_),
+        "127.0.0.1:" + port);
 }
 
 TEST_F(EndToEnd, WrongUsageIsStatusTwo) {

@@ -30,11 +30,14 @@ std::vector<float> noise(std::mt19937& random, std::size_t size) {
     return samples;
 }
 
-void add_call(std::vector<float>& samples, int rate_hz, const std::string& code, double start_s, double end_s, double amplitude) {
+void add_call(std::vector<float>& samples, int rate_hz, const std::string& code, double start_s, double end_s,
+              double amplitude) {
     const auto first = static_cast<std::int64_t>(start_s * rate_hz);
     const auto last = static_cast<std::int64_t>(end_s * rate_hz);
-    for (std::int64_t i = std::max<std::int64_t>(first, 0); i < std::min<std::int64_t>(last, static_cast<std::int64_t>(samples.size())); ++i) {
-        samples[static_cast<std::size_t>(i)] += static_cast<float>(amplitude * voice(code, static_cast<double>(i - first) / rate_hz));
+    for (std::int64_t i = std::max<std::int64_t>(first, 0);
+         i < std::min<std::int64_t>(last, static_cast<std::int64_t>(samples.size())); ++i) {
+        samples[static_cast<std::size_t>(i)] +=
+            static_cast<float>(amplitude * voice(code, static_cast<double>(i - first) / rate_hz));
     }
 }
 
@@ -68,17 +71,20 @@ void write_dataset(const std::filesystem::path& folder, int train, int test) {
             const std::size_t which = random() % kCodes.size();
             present[which] = 1;
             const double start = uniform(random) * 2.8 - 0.8;
-            add_call(samples, kRate, kCodes[which], start, start + 1.0 + uniform(random), 0.05 + 0.15 * uniform(random));
+            add_call(samples, kRate, kCodes[which], start, start + 1.0 + uniform(random),
+                     0.05 + 0.15 * uniform(random));
         }
         const auto fname = fmt::format("LAB_202601{:02}_{:02}{:02}00", 1 + index / 1440, index / 60 % 24, index % 60);
         write_wav(folder / "audio" / "LAB" / (fname + "_0_3.wav"), 1, kRate, samples);
-        metadata << fmt::format("{0}_0_3,{0},0,3,LAB,2026-01-01,{1},{2}", fname, calls, index < train ? "train" : "test");
+        metadata << fmt::format("{0}_0_3,{0},0,3,LAB,2026-01-01,{1},{2}", fname, calls,
+                                index < train ? "train" : "test");
         for (const int one : present) metadata << ',' << one;
         metadata << '\n';
     }
 }
 
-void write_recording(const std::filesystem::path& file, int channels, int sample_rate_hz, double seconds, const std::vector<Call>& calls) {
+void write_recording(const std::filesystem::path& file, int channels, int sample_rate_hz, double seconds,
+                     const std::vector<Call>& calls) {
     std::mt19937 random(2);
     const auto frames = static_cast<std::size_t>(seconds * sample_rate_hz);
     std::vector<float> interleaved(frames * static_cast<std::size_t>(channels));
@@ -87,7 +93,8 @@ void write_recording(const std::filesystem::path& file, int channels, int sample
         for (const auto& call : calls) {
             if (call.channel == channel) add_call(samples, sample_rate_hz, call.code, call.start_s, call.end_s, 0.15);
         }
-        for (std::size_t i = 0; i < frames; ++i) interleaved[i * static_cast<std::size_t>(channels) + static_cast<std::size_t>(channel)] = samples[i];
+        for (std::size_t i = 0; i < frames; ++i)
+            interleaved[i * static_cast<std::size_t>(channels) + static_cast<std::size_t>(channel)] = samples[i];
     }
     write_wav(file, channels, sample_rate_hz, interleaved);
 }

@@ -18,6 +18,7 @@ struct Call {
 void write_dataset(const std::filesystem::path& folder, int train, int test);
 
 /// A multichannel 16-bit WAV of noise and calls.
-void write_recording(const std::filesystem::path& file, int channels, int sample_rate_hz, double seconds, const std::vector<Call>& calls);
+void write_recording(const std::filesystem::path& file, int channels, int sample_rate_hz, double seconds,
+                     const std::vector<Call>& calls);
 
 }  // namespace chorus

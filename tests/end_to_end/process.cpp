@@ -50,9 +50,15 @@ Process::~Process() {
     }
 }
 
-void Process::signal(int number) const { kill(pid_, number); }
-std::string Process::err() const { return contents(err_path_); }
-std::string Process::out() const { return contents(out_path_); }
+void Process::signal(int number) const {
+    kill(pid_, number);
+}
+std::string Process::err() const {
+    return contents(err_path_);
+}
+std::string Process::out() const {
+    return contents(out_path_);
+}
 
 std::optional<std::string> Process::wait_for_line(const std::string& text, std::chrono::seconds timeout) {
     const auto until = std::chrono::steady_clock::now() + timeout;
@@ -85,7 +91,8 @@ std::optional<Finished> Process::wait(std::chrono::milliseconds timeout) {
     return Finished{*status_, out(), err()};
 }
 
-Finished run_program(const std::vector<std::string>& command, const std::filesystem::path& folder, std::chrono::seconds timeout) {
+Finished run_program(const std::vector<std::string>& command, const std::filesystem::path& folder,
+                     std::chrono::seconds timeout) {
     Process process(command, folder);
     auto finished = process.wait(timeout);
     if (!finished) {
