@@ -1,5 +1,5 @@
 #pragma once
-// Every metric of the daemon, in one place; docs/metrics.md lists them for people. Any thread.
+// Every metric of the daemon, in one place; README.md lists them for people. Any thread.
 
 #include <prometheus/collectable.h>
 #include <prometheus/counter.h>
