@@ -119,6 +119,13 @@ ScoreTable score_rows(MobileNetV3& network, const TrainingData& data, std::span<
     return table;
 }
 
+/// Convolutions follow their weights' layout: on the CPU a step with channels last takes two thirds of the time.
+void use_channels_last(MobileNetV3& network) {
+    const torch::NoGradGuard no_grad;
+    for (auto& parameter : network->parameters())
+        if (parameter.dim() == 4) parameter.set_data(parameter.contiguous(at::MemoryFormat::ChannelsLast));
+}
+
 void set_learning_rate(torch::optim::AdamW& optimiser, double rate) {
     for (auto& group : optimiser.param_groups()) static_cast<torch::optim::AdamWOptions&>(group.options()).lr(rate);
 }
@@ -151,6 +158,7 @@ TrainedNetwork train(const TrainingData& data, const TrainingOptions& options, c
     MobileNetV3 network(MobileNetOptions{.architecture = options.architecture,
                                          .classes = static_cast<int>(data.classes),
                                          .batch_norm_momentum = options.batch_norm_momentum});
+    use_channels_last(network);
     network->train();
     torch::optim::AdamW optimiser(network->parameters(),
                                   torch::optim::AdamWOptions(options.learning_rate).weight_decay(options.weight_decay));

@@ -24,7 +24,7 @@ class Fit : public testing::Test {
         options.training.architecture = Architecture::kMobileNetV3Small;
         options.training.batch = 16;
         options.training.epochs = 2;
-        options.training.threads = 2;
+        options.training.threads = 1;
         return options;
     }
 
@@ -71,6 +71,7 @@ TEST_F(Fit, GivesTheSameBitsForTheSameSeed) {
     write_tone_dataset(folder_ / "dataset", 40, 4);
     auto options = coarse_options();
     options.training.precision = TensorType::kFloat32;
+    options.training.threads = 2;
     const auto weights = [&](std::uint64_t seed) {
         options.training.seed = seed;
         run(options);

@@ -1,6 +1,7 @@
 // chorus-train: fits, judges and lists model bundles.
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <cstdlib>
@@ -103,6 +104,15 @@ CLI::App* add_models(CLI::App& app, Arguments& arguments) {
     return verb;
 }
 
+/// OpenMP's threads spin while they wait, and where others want the cores too (the daemon does) they wait for a thread
+/// that isn't running: many times slower. The library reads how to wait before main, so the program starts over.
+void let_idle_threads_sleep(char** argv) {
+    constexpr auto* kPolicy = "OMP_WAIT_POLICY";
+    if (std::getenv(kPolicy) != nullptr) return;
+    setenv(kPolicy, "passive", 0);
+    execv("/proc/self/exe", argv);  // where that can't be done, training is only slower
+}
+
 void complete(Arguments& arguments) {
     auto& training = arguments.fit.training;
     training.architecture =
@@ -124,6 +134,7 @@ void complete(Arguments& arguments) {
 }  // namespace
 
 int main(int argc, char** argv) try {
+    let_idle_threads_sleep(argv);
     CLI::App app("Trains the models that chorusd runs.", "chorus-train");
     app.set_version_flag("--version", fmt::format("chorus-train {}\n{}", CHORUS_VERSION, torch_description()));
     app.require_subcommand(1);
