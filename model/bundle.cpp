@@ -31,7 +31,9 @@ constexpr int kMaxDepth = 4;
 constexpr int kMaxMetricsDepth = 16;
 constexpr double kGoldenTolerance = 0.01;  // dB
 
-std::runtime_error failure(const std::string& line) { return std::runtime_error(line); }
+std::runtime_error failure(const std::string& line) {
+    return std::runtime_error(line);
+}
 
 bool has_control_characters(const std::string& text) {
     return std::ranges::any_of(text, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; });
@@ -108,7 +110,9 @@ void for_each_front_end_field(Parameters& p, Visit visit) {
     visit("log_floor", p.log_floor);
 }
 
-void assign(double& field, const json& value) { field = value.get<double>(); }
+void assign(double& field, const json& value) {
+    field = value.get<double>();
+}
 
 void assign(int& field, const json& value) {
     const double number = value.get<double>();
@@ -195,7 +199,8 @@ void check_head(const Bundle& bundle) {
     }
     for (std::size_t i = 0; i < bundle.labels.size(); ++i) {
         if (!(bundle.thresholds[i] >= 0 && bundle.thresholds[i] <= 1)) {
-            throw failure(fmt::format("threshold {} of {} is not in 0..1", bundle.thresholds[i], bundle.labels[i].code));
+            throw failure(
+                fmt::format("threshold {} of {} is not in 0..1", bundle.thresholds[i], bundle.labels[i].code));
         }
     }
 }
@@ -207,8 +212,9 @@ void check_golden(const FrontEnd& front_end, const std::vector<float>& stored) {
     for (std::size_t i = 0; i < computed.size(); ++i) {
         if (computed[i] <= floor && stored[i] <= floor) continue;
         if (std::abs(double{computed[i]} - stored[i]) <= kGoldenTolerance) continue;
-        throw failure(fmt::format("the front-end's golden vector does not come out: value {} is {:.4f} dB, stored {:.4f}",
-                                  i, computed[i], stored[i]));
+        throw failure(
+            fmt::format("the front-end's golden vector does not come out: value {} is {:.4f} dB, stored {:.4f}", i,
+                        computed[i], stored[i]));
     }
 }
 
@@ -256,7 +262,9 @@ std::vector<std::byte> read_file(const fs::path& path) {
 class Descriptor {
   public:
     explicit Descriptor(int fd) : fd_(fd) {}
-    ~Descriptor() { if (fd_ >= 0) ::close(fd_); }
+    ~Descriptor() {
+        if (fd_ >= 0) ::close(fd_);
+    }
     Descriptor(const Descriptor&) = delete;
     Descriptor& operator=(const Descriptor&) = delete;
     int get() const { return fd_; }
@@ -314,9 +322,9 @@ std::vector<float> golden_values(const FrontEnd& front_end) {
     for (std::size_t n = 0; n < signal.size(); ++n) {
         const auto t = static_cast<double>(n);
         const auto hiss = static_cast<std::uint32_t>(2654435769U * n * n);
-        signal[n] = static_cast<float>(0.3 * std::sin(std::numbers::pi * t * t / (2.0 * p.window_samples())) +
-                                       0.2 * std::sin(0.05 * t) + 0.1 * std::sin(1.1 * t) +
-                                       0.02 * (hiss * 0x1p-32 - 0.5));
+        signal[n] =
+            static_cast<float>(0.3 * std::sin(std::numbers::pi * t * t / (2.0 * p.window_samples())) +
+                               0.2 * std::sin(0.05 * t) + 0.1 * std::sin(1.1 * t) + 0.02 * (hiss * 0x1p-32 - 0.5));
     }
     std::vector<float> features(p.feature_size());
     front_end.log_mel(signal, features);

@@ -89,9 +89,13 @@ FeatureStream::FeatureStream(const FrontEnd& front_end, int source_rate_hz, std:
 FeatureStream::~FeatureStream() = default;
 FeatureStream::FeatureStream(FeatureStream&&) noexcept = default;
 
-void FeatureStream::push(std::span<const float> samples) { state_->resampler.push(samples, state_->samples); }
+void FeatureStream::push(std::span<const float> samples) {
+    state_->resampler.push(samples, state_->samples);
+}
 
-void FeatureStream::finish() { state_->resampler.finish(state_->samples); }
+void FeatureStream::finish() {
+    state_->resampler.finish(state_->samples);
+}
 
 std::int64_t FeatureStream::available() const {
     return state_->first + static_cast<std::int64_t>(state_->samples.size());
@@ -106,9 +110,9 @@ void FeatureStream::window(std::int64_t start, std::span<float> features) {
     if (features.size() != p.feature_size()) throw std::logic_error("FeatureStream::window: no room for the features");
     state.last_start = start;
     state.forget_before(start);
-    const auto clip = std::span<const float>(state.samples)
-                          .subspan(static_cast<std::size_t>(start - state.first),
-                                   static_cast<std::size_t>(p.window_samples()));
+    const auto clip =
+        std::span<const float>(state.samples)
+            .subspan(static_cast<std::size_t>(start - state.first), static_cast<std::size_t>(p.window_samples()));
     for (int frame = 0; frame < p.frames(); ++frame) {
         state.columns[static_cast<std::size_t>(frame)] = state.column(clip, start, frame);
     }

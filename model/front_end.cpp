@@ -64,10 +64,13 @@ Workspace& workspace(int n_fft) {
     return memory;
 }
 
-double hz_to_mel(double hz) { return 2595.0 * std::log10(1.0 + hz / 700.0); }
+double hz_to_mel(double hz) {
+    return 2595.0 * std::log10(1.0 + hz / 700.0);
+}
 
 /// The corners of all triangles in Hz: mels + 2 points, evenly spread in mel. In single precision and in the order of
-/// operations of torch.linspace (from both ends, eight at a time), so that the filters are torchaudio's to the last bit.
+/// operations of torch.linspace (from both ends, eight at a time), so that the filters are torchaudio's to the last
+/// bit.
 std::vector<float> corner_frequencies(const FrontEndParameters& p) {
     constexpr int kLanes = 8;
     const auto lowest = static_cast<float>(hz_to_mel(p.f_min_hz));

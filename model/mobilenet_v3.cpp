@@ -17,9 +17,12 @@ enum class Activation { kNone, kRelu, kHardswish };
 
 torch::Tensor activate(torch::Tensor input, Activation activation) {
     switch (activation) {
-        case Activation::kRelu: return torch::relu_(input);
-        case Activation::kHardswish: return torch::hardswish_(input);
-        case Activation::kNone: break;
+        case Activation::kRelu:
+            return torch::relu_(input);
+        case Activation::kHardswish:
+            return torch::hardswish_(input);
+        case Activation::kNone:
+            break;
     }
     return input;
 }
@@ -42,9 +45,9 @@ class ConvNormImpl : public nn::Module {
                                                     .padding(padding(options))
                                                     .groups(options.groups)
                                                     .bias(false)));
-        norm_ = register_module("1", nn::BatchNorm2d(nn::BatchNorm2dOptions(options.out)
-                                                         .eps(kBatchNormEpsilon)
-                                                         .momentum(options.momentum)));
+        norm_ = register_module(
+            "1",
+            nn::BatchNorm2d(nn::BatchNorm2dOptions(options.out).eps(kBatchNormEpsilon).momentum(options.momentum)));
         nn::init::kaiming_normal_(conv_->weight, 0, torch::kFanOut);
     }
 
@@ -57,8 +60,8 @@ class ConvNormImpl : public nn::Module {
 
     void fold() {
         if (folded_bias_.defined()) return;
-        const auto scale = norm_->weight.to(torch::kFloat64) /
-                           torch::sqrt(norm_->running_var.to(torch::kFloat64) + kBatchNormEpsilon);
+        const auto scale =
+            norm_->weight.to(torch::kFloat64) / torch::sqrt(norm_->running_var.to(torch::kFloat64) + kBatchNormEpsilon);
         const auto shift = norm_->bias.to(torch::kFloat64) - norm_->running_mean.to(torch::kFloat64) * scale;
         conv_->weight.set_data((conv_->weight.to(torch::kFloat64) * scale.view({-1, 1, 1, 1})).to(torch::kFloat32));
         folded_bias_ = register_buffer("folded_bias", shift.to(torch::kFloat32));
@@ -184,9 +187,12 @@ TORCH_MODULE(InvertedResidual);
 
 const char* name_of(TensorType type) {
     switch (type) {
-        case TensorType::kFloat16: return "float16";
-        case TensorType::kFloat32: return "float32";
-        case TensorType::kInt64: return "int64";
+        case TensorType::kFloat16:
+            return "float16";
+        case TensorType::kFloat32:
+            return "float32";
+        case TensorType::kInt64:
+            return "int64";
     }
     return "unknown";
 }
@@ -239,22 +245,24 @@ MobileNetV3Impl::MobileNetV3Impl(const MobileNetOptions& options) {
                                                   .momentum = momentum}));
     for (const auto& block : blocks) features_->push_back(InvertedResidual(block, momentum));
     embedding_size_ = 6 * blocks.back().out;
-    features_->push_back(ConvNorm(ConvNormOptions{.in = blocks.back().out,
-                                                  .out = embedding_size_,
-                                                  .activation = Activation::kHardswish,
-                                                  .momentum = momentum}));
+    features_->push_back(ConvNorm(ConvNormOptions{
+        .in = blocks.back().out, .out = embedding_size_, .activation = Activation::kHardswish, .momentum = momentum}));
     register_module("features", features_);
     head_ = register_module("head", nn::Linear(embedding_size_, options.classes));
 }
 
-torch::Tensor MobileNetV3Impl::features(torch::Tensor input) { return features_->forward(std::move(input)); }
+torch::Tensor MobileNetV3Impl::features(torch::Tensor input) {
+    return features_->forward(std::move(input));
+}
 
 torch::Tensor MobileNetV3Impl::embed(torch::Tensor input) {
     const auto over_time = features(std::move(input)).mean(2);
     return over_time.amax(2) + over_time.mean(2);
 }
 
-torch::Tensor MobileNetV3Impl::classify(torch::Tensor embedding) { return head_->forward(std::move(embedding)); }
+torch::Tensor MobileNetV3Impl::classify(torch::Tensor embedding) {
+    return head_->forward(std::move(embedding));
+}
 
 void fold_batch_norm(MobileNetV3& network) {
     const torch::NoGradGuard no_gradients;
@@ -290,7 +298,8 @@ std::map<std::string, StoredTensor> store_weights(const MobileNetV3& network, Te
             return;
         }
         const auto plain = value.detach().to(torch::kCPU, torch::kFloat32).contiguous();
-        tensors.emplace(name, to_stored({plain.data_ptr<float>(), static_cast<std::size_t>(plain.numel())}, shape, type));
+        tensors.emplace(name,
+                        to_stored({plain.data_ptr<float>(), static_cast<std::size_t>(plain.numel())}, shape, type));
     });
     return tensors;
 }

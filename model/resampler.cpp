@@ -59,7 +59,8 @@ struct Resampler::State {
     /// Null `in` asks for the tail. Returns how many samples came out.
     std::size_t process(const float* in, std::size_t length, std::size_t& used, std::vector<float>& out) {
         std::size_t produced = 0;
-        if (const auto* error = soxr_process(handle.get(), in, length, &used, scratch.data(), scratch.size(), &produced)) {
+        if (const auto* error =
+                soxr_process(handle.get(), in, length, &used, scratch.data(), scratch.size(), &produced)) {
             throw std::runtime_error(std::string("resampling: ") + error);
         }
         // Rounding inside the library may differ from ours by one sample at the very end.
@@ -117,7 +118,8 @@ void Resampler::finish(std::vector<float>& out) {
 std::vector<float> resample(std::span<const float> in, int from_hz, int to_hz) {
     std::vector<float> out;
     Resampler resampler(from_hz, to_hz);
-    if (from_hz != to_hz) out.reserve(in.size() * static_cast<std::size_t>(to_hz) / static_cast<std::size_t>(from_hz) + 1);
+    if (from_hz != to_hz)
+        out.reserve(in.size() * static_cast<std::size_t>(to_hz) / static_cast<std::size_t>(from_hz) + 1);
     resampler.push(in, out);
     resampler.finish(out);
     return out;

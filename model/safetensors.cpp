@@ -77,8 +77,8 @@ Entry parse_entry(const std::string& name, const nlohmann::json& value, std::uin
         entry.shape.push_back(static_cast<std::int64_t>(size));
     }
     if (entry.end - entry.begin != bytes) {
-        throw std::runtime_error(fmt::format("{} has {} bytes, its shape and type want {}", tensor,
-                                             entry.end - entry.begin, bytes));
+        throw std::runtime_error(
+            fmt::format("{} has {} bytes, its shape and type want {}", tensor, entry.end - entry.begin, bytes));
     }
     return entry;
 }
@@ -119,7 +119,9 @@ std::uint16_t float_to_half(float value) {
     return static_cast<std::uint16_t>(sign | (kept + (up ? 1U : 0U)));
 }
 
-std::size_t element_count(const StoredTensor& tensor) { return tensor.bytes.size() / type_name(tensor.type).bytes; }
+std::size_t element_count(const StoredTensor& tensor) {
+    return tensor.bytes.size() / type_name(tensor.type).bytes;
+}
 
 }  // namespace
 
@@ -128,12 +130,12 @@ SafetensorsFile parse_safetensors(std::span<const std::byte> file) {
     if (file.size() < kLengthBytes) throw std::runtime_error("too short for a safetensors file");
     std::uint64_t header_bytes = 0;
     std::memcpy(&header_bytes, file.data(), kLengthBytes);
-    if (header_bytes > kMaxHeaderBytes) throw std::runtime_error("header is longer than 16 MiB: not a safetensors file");
+    if (header_bytes > kMaxHeaderBytes)
+        throw std::runtime_error("header is longer than 16 MiB: not a safetensors file");
     if (header_bytes > file.size() - kLengthBytes) throw std::runtime_error("truncated inside the header");
 
     const auto* const text = reinterpret_cast<const char*>(file.data()) + kLengthBytes;
-    const auto header =
-        parse_bounded_json({text, static_cast<std::size_t>(header_bytes)}, kMaxDepth, "header");
+    const auto header = parse_bounded_json({text, static_cast<std::size_t>(header_bytes)}, kMaxDepth, "header");
     if (!header.is_object()) throw std::runtime_error("header is not a JSON object");
     const auto data = file.subspan(kLengthBytes + static_cast<std::size_t>(header_bytes));
 
@@ -154,17 +156,19 @@ SafetensorsFile parse_safetensors(std::span<const std::byte> file) {
     std::ranges::sort(entries, {}, [](const Entry& entry) { return std::pair(entry.begin, entry.end); });
     std::uint64_t covered = 0;
     for (const auto& entry : entries) {
-        if (entry.begin != covered) throw std::runtime_error("tensor " + shown(entry.name) + " leaves a hole or overlaps");
+        if (entry.begin != covered)
+            throw std::runtime_error("tensor " + shown(entry.name) + " leaves a hole or overlaps");
         covered = entry.end;
     }
     if (covered != data.size()) {
         throw std::runtime_error(fmt::format("{} bytes after the last tensor", data.size() - covered));
     }
     for (auto& entry : entries) {
-        const auto bytes = data.subspan(static_cast<std::size_t>(entry.begin), static_cast<std::size_t>(entry.end - entry.begin));
-        result.tensors.emplace(std::move(entry.name), StoredTensor{.type = entry.type,
-                                                                   .shape = std::move(entry.shape),
-                                                                   .bytes = {bytes.begin(), bytes.end()}});
+        const auto bytes =
+            data.subspan(static_cast<std::size_t>(entry.begin), static_cast<std::size_t>(entry.end - entry.begin));
+        result.tensors.emplace(
+            std::move(entry.name),
+            StoredTensor{.type = entry.type, .shape = std::move(entry.shape), .bytes = {bytes.begin(), bytes.end()}});
     }
     return result;
 }
@@ -173,7 +177,8 @@ std::vector<std::byte> serialise_safetensors(const SafetensorsFile& file) {
     // Widest elements first, so that each tensor lies at a multiple of its element's size.
     std::vector<const std::pair<const std::string, StoredTensor>*> order;
     for (const auto& item : file.tensors) order.push_back(&item);
-    std::ranges::stable_sort(order, std::greater{}, [](const auto* item) { return type_name(item->second.type).bytes; });
+    std::ranges::stable_sort(order, std::greater{},
+                             [](const auto* item) { return type_name(item->second.type).bytes; });
 
     nlohmann::json header = nlohmann::json::object();
     if (!file.metadata.empty()) header[kMetadataKey] = file.metadata;
@@ -216,7 +221,8 @@ std::vector<float> to_float32(const StoredTensor& tensor) {
                 values[i] = half_to_float(half);
             }
             return values;
-        case TensorType::kInt64: break;
+        case TensorType::kInt64:
+            break;
     }
     throw std::runtime_error("an integer tensor stands where floats are wanted");
 }

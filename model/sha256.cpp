@@ -24,6 +24,8 @@ std::string sha256_hex(std::span<const std::byte> data) {
     return hex;
 }
 
-std::string bundle_id(std::span<const std::byte> file) { return sha256_hex(file).substr(0, 16); }
+std::string bundle_id(std::span<const std::byte> file) {
+    return sha256_hex(file).substr(0, 16);
+}
 
 }  // namespace chorus

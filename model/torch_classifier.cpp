@@ -35,8 +35,8 @@ torch::Device find_device(const std::string& name) {
 }
 
 MobileNetV3 load_network(const Bundle& bundle, torch::Device device) {
-    MobileNetV3 network(MobileNetOptions{.architecture = bundle.architecture,
-                                         .classes = static_cast<int>(bundle.labels.size())});
+    MobileNetV3 network(
+        MobileNetOptions{.architecture = bundle.architecture, .classes = static_cast<int>(bundle.labels.size())});
     load_weights(network, bundle.tensors);
     network->eval();
     fold_batch_norm(network);
@@ -112,9 +112,9 @@ std::unique_ptr<Classifier> make_classifier(const Bundle& bundle, const Classifi
 }
 
 std::string torch_description() {
-    return fmt::format("LibTorch {} ({})", TORCH_VERSION,
-                       torch::cuda::is_available() ? fmt::format("{} CUDA devices", torch::cuda::device_count())
-                                                   : "no CUDA device");
+    return fmt::format(
+        "LibTorch {} ({})", TORCH_VERSION,
+        torch::cuda::is_available() ? fmt::format("{} CUDA devices", torch::cuda::device_count()) : "no CUDA device");
 }
 
 }  // namespace chorus

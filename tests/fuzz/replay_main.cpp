@@ -22,8 +22,7 @@ void replay(const fs::path& path) {
 
 }  // namespace
 
-int main(int argc, char** argv)
-try {
+int main(int argc, char** argv) try {
     int files = 0;
     for (int i = 1; i < argc; ++i) {
         if (!fs::is_directory(argv[i])) {

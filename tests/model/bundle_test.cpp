@@ -22,9 +22,12 @@ Bundle example(std::size_t classes = 42, TensorType type = TensorType::kFloat32)
     std::vector<float> weights(classes * 4);
     for (std::size_t i = 0; i < weights.size(); ++i) weights[i] = 0.001F * static_cast<float>(i) - 0.05F;
     bundle.tensors["head.weight"] = to_stored(weights, {static_cast<std::int64_t>(classes), 4}, type);
-    bundle.tensors["head.bias"] = to_stored(std::vector<float>(classes, 0.5F), {static_cast<std::int64_t>(classes)}, type);
+    bundle.tensors["head.bias"] =
+        to_stored(std::vector<float>(classes, 0.5F), {static_cast<std::int64_t>(classes)}, type);
     for (std::size_t i = 0; i < classes; ++i) {
-        bundle.labels.push_back({.code = "C" + std::to_string(i), .name = "Boana è " + std::to_string(i), .group = i < 4 ? "frequent" : ""});
+        bundle.labels.push_back({.code = "C" + std::to_string(i),
+                                 .name = "Boana è " + std::to_string(i),
+                                 .group = i < 4 ? "frequent" : ""});
         bundle.thresholds.push_back(0.1F + 0.01F * static_cast<float>(i));
     }
     bundle.threshold_rule = "best F1 on held-out recordings";
@@ -91,11 +94,14 @@ TEST_F(BundleFile, ComesBackAsWritten) {
     EXPECT_EQ(again.tensors.at("head.weight").bytes, bundle.tensors.at("head.weight").bytes);
 }
 
-TEST_F(BundleFile, IsTheSameBytesEachTime) { EXPECT_EQ(bytes_of(example()), bytes_of(example())); }
+TEST_F(BundleFile, IsTheSameBytesEachTime) {
+    EXPECT_EQ(bytes_of(example()), bytes_of(example()));
+}
 
 TEST_F(BundleFile, IdIsTheFilesHash) {
     const std::string abc = "abc";
-    EXPECT_EQ(sha256_hex(std::as_bytes(std::span(abc))), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    EXPECT_EQ(sha256_hex(std::as_bytes(std::span(abc))),
+              "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
     EXPECT_EQ(sha256_hex({}), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
     auto bundle = example();
     const auto id = write_bundle(path, bundle);
@@ -107,7 +113,8 @@ TEST_F(BundleFile, HalfPrecisionComesBackWithinItsRounding) {
     write_bundle(path, bundle);
     const auto wanted = to_float32(example().tensors.at("head.weight"));
     const auto found = to_float32(read_bundle(path).tensors.at("head.weight"));
-    for (std::size_t i = 0; i < wanted.size(); ++i) EXPECT_NEAR(found[i], wanted[i], std::abs(wanted[i]) * 0x1p-11 + 1e-8);
+    for (std::size_t i = 0; i < wanted.size(); ++i)
+        EXPECT_NEAR(found[i], wanted[i], std::abs(wanted[i]) * 0x1p-11 + 1e-8);
 }
 
 TEST_F(BundleFile, WritingReplacesTheOldFileAndLeavesNothingElse) {
@@ -221,8 +228,10 @@ TEST_F(BundleFile, RefusesMetadataThatMakesNoSense) {
     };
     for (const auto& [key, value, line] : cases) {
         const auto found = refusal_after([&](auto& metadata) {
-            if (value == nullptr) metadata.erase(key);
-            else metadata[key] = value;
+            if (value == nullptr)
+                metadata.erase(key);
+            else
+                metadata[key] = value;
         });
         EXPECT_THAT(found, HasSubstr(line)) << key;
     }
@@ -240,7 +249,8 @@ TEST_F(BundleFile, RefusesFrontEndsOutOfBounds) {
     EXPECT_THAT(with("\"n_fft\":512", "\"n_fft\":1e300"), HasSubstr("not a whole number"));
     EXPECT_THAT(with("\"n_fft\":512", "\"n_fft\":512.5"), HasSubstr("not a whole number"));
     EXPECT_THAT(with("\"n_fft\":512", "\"n_fft\":\"512\""), HasSubstr("n_fft is missing or not a number"));
-    EXPECT_THAT(with("\"n_fft\":512", "\"n_fft\":512,\"pcen\":1"), HasSubstr("fields that this version of Chorus does not know"));
+    EXPECT_THAT(with("\"n_fft\":512", "\"n_fft\":512,\"pcen\":1"),
+                HasSubstr("fields that this version of Chorus does not know"));
     EXPECT_THAT(with("\"hop\":128", "\"hop\":129"), HasSubstr("golden"));
 }
 

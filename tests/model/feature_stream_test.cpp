@@ -78,7 +78,13 @@ TEST(FeatureStream, AnyLaterStartIsAllowed) {
 
 TEST(FeatureStream, OtherFrontEndsWorkToo) {
     const FrontEndParameters cases[] = {
-        {.sample_rate_hz = 32000, .window_seconds = 2, .n_fft = 1024, .hop = 320, .mels = 64, .f_min_hz = 50, .f_max_hz = 14000},
+        {.sample_rate_hz = 32000,
+         .window_seconds = 2,
+         .n_fft = 1024,
+         .hop = 320,
+         .mels = 64,
+         .f_min_hz = 50,
+         .f_max_hz = 14000},
         {.sample_rate_hz = 8000, .window_seconds = 0.5, .n_fft = 64, .hop = 63, .mels = 10, .f_max_hz = 4000},
         {.sample_rate_hz = 16000, .window_seconds = 0.032, .n_fft = 512, .hop = 512, .mels = 1}};
     for (const auto& parameters : cases) {

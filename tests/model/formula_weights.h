@@ -56,7 +56,8 @@ inline std::map<std::string, StoredTensor> formula_weights(Architecture architec
                                                            TensorType type = TensorType::kFloat32) {
     auto tensors = store_weights(MobileNetV3(MobileNetOptions{.architecture = architecture, .classes = classes}), type);
     for (auto& [name, tensor] : tensors) {
-        if (tensor.type != TensorType::kInt64) tensor = to_stored(formula_values(name, tensor.shape), tensor.shape, type);
+        if (tensor.type != TensorType::kInt64)
+            tensor = to_stored(formula_values(name, tensor.shape), tensor.shape, type);
     }
     return tensors;
 }

@@ -109,7 +109,8 @@ TEST(FrontEnd, SilenceIsTheFloorAndNormalisesToZero) {
 
 TEST(FrontEnd, BrokenSamplesLeaveEveryFeatureInRange) {
     const FrontEnd front_end(FrontEndParameters{});
-    for (const float broken : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(), 1e38F}) {
+    for (const float broken :
+         {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(), 1e38F}) {
         auto clip = hiss(48000);
         clip[20000] = broken;
         std::vector<float> features(front_end.parameters().feature_size());

@@ -22,7 +22,9 @@ struct Size {
     std::int64_t parameters;
 };
 
-void PrintTo(const Size& size, std::ostream* out) { *out << size.name; }
+void PrintTo(const Size& size, std::ostream* out) {
+    *out << size.name;
+}
 
 class MobileNetSizes : public testing::TestWithParam<Size> {
   protected:
@@ -42,7 +44,8 @@ class MobileNetSizes : public testing::TestWithParam<Size> {
         float largest = 1;
         for (const float value : wanted) largest = std::max(largest, std::abs(value));
         for (std::size_t i = 0; i < wanted.size(); ++i) {
-            ASSERT_NEAR(flat[static_cast<std::int64_t>(i)].item<float>(), wanted[i], 1e-4 * largest) << name << " " << i;
+            ASSERT_NEAR(flat[static_cast<std::int64_t>(i)].item<float>(), wanted[i], 1e-4 * largest)
+                << name << " " << i;
         }
     }
 };
@@ -51,7 +54,8 @@ TEST_P(MobileNetSizes, ComputesWhatTorchvisionComputes) {
     const torch::InferenceMode inference;
     const auto features = network->features(input);
     EXPECT_EQ(features.sizes(), (std::vector<std::int64_t>{1, GetParam().embedding, 4, 12}));
-    expect_near(features.index({0, torch::indexing::Slice(torch::indexing::None, torch::indexing::None, 31)}), ".features");
+    expect_near(features.index({0, torch::indexing::Slice(torch::indexing::None, torch::indexing::None, 31)}),
+                ".features");
     const auto embedding = network->embed(input);
     expect_near(embedding, ".embedding");
     const auto head = network->named_parameters();

@@ -34,11 +34,13 @@ std::string refusal(std::span<const std::byte> file) {
 }
 
 SafetensorsFile small_file() {
-    return {.metadata = {{"who", "a \"quoted\"\nname"}, {"empty", ""}},
-            .tensors = {{"b.weight", to_stored(std::vector<float>{1, -2, 3.5F, 0, 1e-30F, -0.0F}, {2, 3}, TensorType::kFloat32)},
-                        {"a.half", to_stored(std::vector<float>{1, 2, 3}, {3}, TensorType::kFloat16)},
-                        {"count", {.type = TensorType::kInt64, .shape = {}, .bytes = std::vector<std::byte>(8, std::byte{7})}},
-                        {"none", to_stored({}, {0, 4}, TensorType::kFloat32)}}};
+    return {
+        .metadata = {{"who", "a \"quoted\"\nname"}, {"empty", ""}},
+        .tensors = {
+            {"b.weight", to_stored(std::vector<float>{1, -2, 3.5F, 0, 1e-30F, -0.0F}, {2, 3}, TensorType::kFloat32)},
+            {"a.half", to_stored(std::vector<float>{1, 2, 3}, {3}, TensorType::kFloat16)},
+            {"count", {.type = TensorType::kInt64, .shape = {}, .bytes = std::vector<std::byte>(8, std::byte{7})}},
+            {"none", to_stored({}, {0, 4}, TensorType::kFloat32)}}};
 }
 
 TEST(Safetensors, ComesBackAsWritten) {
@@ -57,7 +59,8 @@ TEST(Safetensors, ComesBackAsWritten) {
 
 TEST(Safetensors, DataBeginsAtAMultipleOfEightBytes) {
     for (int length = 0; length < 9; ++length) {
-        const auto bytes = serialise_safetensors({.metadata = {{"k", std::string(static_cast<std::size_t>(length), 'x')}}, .tensors = {}});
+        const auto bytes = serialise_safetensors(
+            {.metadata = {{"k", std::string(static_cast<std::size_t>(length), 'x')}}, .tensors = {}});
         EXPECT_EQ(bytes.size() % 8, 0U);
     }
 }
@@ -90,16 +93,24 @@ TEST(Safetensors, RefusesMalformedFilesInOneLine) {
         {file_of("{\"a\":{" + f32 + R"("shape":[1,1,1,1,1,1,1,1,2],"data_offsets":[0,8]}})", 8), "malformed shape"},
         {file_of("{\"a\":{" + f32 + R"("shape":[-2],"data_offsets":[0,8]}})", 8), "not a whole number"},
         {file_of("{\"a\":{" + f32 + R"("shape":[2.0],"data_offsets":[0,8]}})", 8), "not a whole number"},
-        {file_of("{\"a\":{" + f32 + R"("shape":[4294967296,4294967296],"data_offsets":[0,8]}})", 8), "larger than the file"},
-        {file_of("{\"a\":{" + f32 + R"("shape":[0,18446744073709551615],"data_offsets":[0,0]}})"), "larger than the file"},
+        {file_of("{\"a\":{" + f32 + R"("shape":[4294967296,4294967296],"data_offsets":[0,8]}})", 8),
+         "larger than the file"},
+        {file_of("{\"a\":{" + f32 + R"("shape":[0,18446744073709551615],"data_offsets":[0,0]}})"),
+         "larger than the file"},
         {file_of("{\"a\":{" + f32 + R"("shape":[2],"data_offsets":[0]}})", 8), "malformed data_offsets"},
         {file_of("{\"a\":{" + f32 + R"("shape":[2],"data_offsets":[8,0]}})", 8), "outside the file"},
         {file_of("{\"a\":{" + f32 + R"("shape":[2],"data_offsets":[0,8]}})", 7), "outside the file"},
         {file_of("{\"a\":{" + f32 + R"("shape":[1],"data_offsets":[0,8]}})", 8), "8 bytes, its shape and type want 4"},
         {file_of("{\"a\":{" + f32 + R"("shape":[1],"data_offsets":[4,8]}})", 8), "leaves a hole or overlaps"},
         {file_of(whole, 9), "1 bytes after the last tensor"},
-        {file_of("{\"a\":{" + f32 + R"("shape":[1],"data_offsets":[0,4]},"b":{)" + f32 + R"("shape":[1],"data_offsets":[0,4]}})", 4), "leaves a hole or overlaps"},
-        {file_of("{\"a\":{" + f32 + R"("shape":[1],"data_offsets":[0,4]},"a":{)" + f32 + R"("shape":[1],"data_offsets":[0,4]}})", 4), "names a twice"},
+        {file_of("{\"a\":{" + f32 + R"("shape":[1],"data_offsets":[0,4]},"b":{)" + f32 +
+                     R"("shape":[1],"data_offsets":[0,4]}})",
+                 4),
+         "leaves a hole or overlaps"},
+        {file_of("{\"a\":{" + f32 + R"("shape":[1],"data_offsets":[0,4]},"a":{)" + f32 +
+                     R"("shape":[1],"data_offsets":[0,4]}})",
+                 4),
+         "names a twice"},
         {file_of(R"({"__metadata__":{"k":"1","k":"2"}})"), "names k twice"},
         {file_of(R"({"__metadata__":{"k":1}})"), "k is not a string"},
         {file_of(R"({"__metadata__":[]})"), "not an object"},

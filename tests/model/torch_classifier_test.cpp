@@ -13,7 +13,9 @@ using testing::HasSubstr;
 Bundle small_bundle(TensorType type = TensorType::kFloat32) {
     Bundle bundle;
     bundle.architecture = Architecture::kMobileNetV3Small;
-    bundle.labels = {{.code = "A", .name = {}, .group = {}}, {.code = "B", .name = {}, .group = {}}, {.code = "C", .name = {}, .group = {}}};
+    bundle.labels = {{.code = "A", .name = {}, .group = {}},
+                     {.code = "B", .name = {}, .group = {}},
+                     {.code = "C", .name = {}, .group = {}}};
     bundle.thresholds = {0.5F, 0.5F, 0.5F};
     bundle.tensors = formula_weights(bundle.architecture, 3, type);
     return bundle;
@@ -24,7 +26,8 @@ std::vector<std::vector<float>> windows_of(const Bundle& bundle, std::size_t cou
     const auto all = formula_input(size * count);
     std::vector<std::vector<float>> windows;
     for (std::size_t i = 0; i < count; ++i) {
-        windows.emplace_back(all.begin() + static_cast<std::ptrdiff_t>(i * size), all.begin() + static_cast<std::ptrdiff_t>((i + 1) * size));
+        windows.emplace_back(all.begin() + static_cast<std::ptrdiff_t>(i * size),
+                             all.begin() + static_cast<std::ptrdiff_t>((i + 1) * size));
     }
     return windows;
 }
@@ -58,7 +61,8 @@ TEST(TorchClassifier, AWindowsScoresAreTheSameBitsInAnyBatch) {
     const auto together = score(*classifier, windows);
     for (std::size_t i = 0; i < windows.size(); ++i) {
         const auto alone = score(*classifier, std::span(windows).subspan(i, 1));
-        EXPECT_EQ(alone, std::vector(together.begin() + static_cast<std::ptrdiff_t>(3 * i), together.begin() + static_cast<std::ptrdiff_t>(3 * i + 3)));
+        EXPECT_EQ(alone, std::vector(together.begin() + static_cast<std::ptrdiff_t>(3 * i),
+                                     together.begin() + static_cast<std::ptrdiff_t>(3 * i + 3)));
     }
     EXPECT_NE(together[0], together[3]);
 }
