@@ -41,7 +41,7 @@ void describe_detect(CLI::App& verb, DetectOptions& options) {
         ->capture_default_str();
     verb.add_option("--station", options.station, "Name in the events")->capture_default_str();
     verb.add_option("--device", options.device, "auto, cpu or cuda:N")->capture_default_str();
-    verb.add_option("--threads", options.threads, "Of the classifier; 0: as many as cores")
+    verb.add_option("--threads", options.threads, "CPU threads of the classifier; 0: one")
         ->check(CLI::Range(0, 256))
         ->capture_default_str();
     verb.add_option("FILE", options.recordings, "Recordings, or folders of them")->required();
