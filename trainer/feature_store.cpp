@@ -21,7 +21,8 @@ constexpr double kLengthToleranceSeconds = 0.02;
 
 std::vector<float> read_clip(const std::filesystem::path& path, const FrontEndParameters& parameters) {
     const double longest = parameters.window_seconds + 2 * kLengthToleranceSeconds;
-    auto samples = read_audio(path, parameters.sample_rate_hz, {.start_seconds = 0.0, .seconds = longest, .channel = std::nullopt});
+    auto samples = read_audio(path, parameters.sample_rate_hz,
+                              {.start_seconds = 0.0, .seconds = longest, .channel = std::nullopt});
     const double seconds = static_cast<double>(samples.size()) / parameters.sample_rate_hz;
     if (std::abs(seconds - parameters.window_seconds) > kLengthToleranceSeconds) {
         const char* relation = seconds < parameters.window_seconds ? "only " : "more than ";

@@ -121,7 +121,7 @@ TEST(Splits, KeepAllClipsOfARecordingOnOneSide) {
     Dataset dataset;
     for (int i = 0; i < 3000; ++i)
         dataset.clips.push_back({.audio = "x",
-                                 .recording = "R" + std::to_string(i / 3),
+                                 .recording = std::string("R").append(std::to_string(i / 3)),
                                  .subset = i < 2400 ? Subset::kTrain : Subset::kTest,
                                  .targets = {}});
     const auto split = split_by_recording(dataset);

@@ -68,8 +68,10 @@ TEST_F(Fit, LearnsToTellTonesApart) {
 }
 
 TEST_F(Fit, GivesTheSameBitsForTheSameSeed) {
-    write_tone_dataset(folder_ / "dataset", 40, 4);
+    write_tone_dataset(folder_ / "dataset", 24, 2);
     auto options = coarse_options();
+    options.training.batch = 8;
+    options.training.epochs = 1;
     options.training.precision = TensorType::kFloat32;
     options.training.threads = 2;
     const auto weights = [&](std::uint64_t seed) {

@@ -134,7 +134,6 @@ void complete(Arguments& arguments) {
 }  // namespace
 
 int main(int argc, char** argv) try {
-    let_idle_threads_sleep(argv);
     CLI::App app("Trains the models that chorusd runs.", "chorus-train");
     app.set_version_flag("--version", fmt::format("chorus-train {}\n{}", CHORUS_VERSION, torch_description()));
     app.require_subcommand(1);
@@ -154,6 +153,7 @@ int main(int argc, char** argv) try {
         return kWrongUsage;
     }
 
+    if (!models_verb->parsed()) let_idle_threads_sleep(argv);
     auto progress = make_stderr_progress();
     nlohmann::json report;
     if (fit_verb->parsed()) report = fit(arguments.fit, progress);
