@@ -1,6 +1,7 @@
 // chorus-train: fits, judges and lists model bundles.
 
 #include <fmt/format.h>
+#include <malloc.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -113,6 +114,13 @@ void let_idle_threads_sleep(char** argv) {
     execv("/proc/self/exe", argv);  // where that can't be done, training is only slower
 }
 
+/// A step takes and returns hundreds of megabytes; handing them back to the kernel each time costs a quarter of the
+/// training time in page faults. Kept, they cost a fifth more memory.
+void keep_freed_memory() {
+    mallopt(M_MMAP_MAX, 0);
+    mallopt(M_TRIM_THRESHOLD, -1);
+}
+
 void complete(Arguments& arguments) {
     auto& training = arguments.fit.training;
     training.architecture =
@@ -154,6 +162,7 @@ int main(int argc, char** argv) try {
     }
 
     if (!models_verb->parsed()) let_idle_threads_sleep(argv);
+    keep_freed_memory();
     auto progress = make_stderr_progress();
     nlohmann::json report;
     if (fit_verb->parsed()) report = fit(arguments.fit, progress);
