@@ -101,7 +101,10 @@ class RecordingAnalyser {
         }
         pipeline.rethrow_failure();
         const auto report = pipeline.sources().front();
-        if (report.state == SourceState::kFailed) throw std::runtime_error(report.error);
+        if (report.state == SourceState::kFailed) {
+            const bool names_it = report.error.starts_with(path.string());
+            throw std::runtime_error(names_it ? report.error : fmt::format("{}: {}", path.string(), report.error));
+        }
         refuse_if_short(path, report);
 
         for (auto& event : collector.events) {

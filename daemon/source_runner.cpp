@@ -6,7 +6,9 @@
 #include <algorithm>
 #include <cmath>
 #include <condition_variable>
+#include <exception>
 #include <random>
+#include <stdexcept>
 
 #include "config/program.h"
 
@@ -234,8 +236,13 @@ void SourceRunner::begin_stretch(const AudioBlock& block) {
     if (config_.is_file && config_.start) clock_.observe(0, *config_.start, sample_rate_hz_);
     channels_.clear();
     channels_.reserve(static_cast<std::size_t>(block.channels));
-    for (int channel = 0; channel < block.channels; ++channel) {
-        channels_.emplace_back(front_end_, sample_rate_hz_, hop_seconds_, first_sample);
+    try {
+        for (int channel = 0; channel < block.channels; ++channel) {
+            channels_.emplace_back(front_end_, sample_rate_hz_, hop_seconds_, first_sample);
+        }
+    } catch (const std::invalid_argument&) {
+        channels_.clear();
+        std::throw_with_nested(std::runtime_error(config_.name));
     }
 }
 

@@ -224,6 +224,13 @@ TEST(Pipeline, AFileThatFailsIsReportedAndTheOtherSourceGoesOn) {
     EXPECT_EQ(pipeline.ill_health(), "source broken: no such file");
 }
 
+TEST(Pipeline, NamesASourceWhoseRateItCannotUse) {
+    const auto outcome = analyse(
+        config_for(true), cut_into_blocks({noise_with_tones(4'000, 2.0, {})}, 4'000, [] { return std::size_t{4000}; }));
+    EXPECT_EQ(outcome.source.state, SourceState::kFailed);
+    EXPECT_THAT(outcome.source.error, testing::StartsWith("script: sample rate 4000 Hz"));
+}
+
 TEST(Thresholds, ComeFromTheBundleUnlessTheConfigurationSaysOtherwise) {
     Bundle bundle = tone_bundle();
     bundle.labels.push_back({.code = "OTHER", .name = "", .group = ""});
