@@ -14,7 +14,7 @@ namespace chorus {
 namespace {
 
 // A configuration is written by hand: anything larger is the wrong file.
-constexpr std::uintmax_t kLargestFile = 1 << 20;
+constexpr std::uintmax_t kLargestFile = 64 << 10;
 
 int line_of(const toml::node& node) {
     return static_cast<int>(node.source().begin.line);
@@ -83,6 +83,10 @@ void ConfigDocument::parse(std::string_view text) {
     } catch (const toml::parse_error& error) {
         faults_.push_back({file_, static_cast<int>(error.source().begin.line), "", std::string(error.description())});
     }
+}
+
+void ConfigDocument::throw_if_unreadable() {
+    if (!faults_.empty()) throw ConfigError(std::move(faults_));
 }
 
 ConfigSection ConfigDocument::root() {

@@ -83,6 +83,9 @@ class ConfigDocument {
 
     ConfigSection root();
 
+    /// Throws ConfigError if the text could not be read or is not TOML: then nothing else is worth saying.
+    void throw_if_unreadable();
+
     /// After everything was read: keys nobody asked for are faults. Throws ConfigError if there is any fault.
     void finish();
 

@@ -3,10 +3,18 @@
 // on stderr explains.
 
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "model/bundle.h"
+#include "model/classifier.h"
+
 namespace chorus {
+
+/// make_classifier(), with the bundle's path in front of what it throws.
+std::unique_ptr<Classifier> open_classifier(const std::filesystem::path& path, const Bundle& bundle,
+                                            const ClassifierOptions& options);
 
 /// The service: until SIGTERM or SIGINT, or until all its sources are files and have ended.
 int run_service(const std::filesystem::path& config);

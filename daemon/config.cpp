@@ -35,7 +35,7 @@ std::string launch_of(ConfigSection& section, const std::string& form) {
     options.port = static_cast<int>(rtp.integer("port", 5004, 1, 65535));
     options.encoding = rtp.choice("encoding", {"L16", "L24", "OPUS"}, options.encoding);
     options.rate_hz = static_cast<int>(rtp.integer("rate_hz", options.rate_hz, 8000, 384'000));
-    options.channels = static_cast<int>(rtp.integer("channels", options.channels, 1, 64));
+    options.channels = static_cast<int>(rtp.integer("channels", options.channels, 1, 63));
     return launch_for_rtp(options);
 }
 
@@ -60,6 +60,11 @@ SourceConfig read_source(ConfigSection section) {
     if (given.size() > 1) section.fault(given[1], fmt::format("is one too many: {} is there already", given[0]));
 
     source.is_file = given.size() == 1 && given[0] == "file";
+    if (std::error_code error; source.is_file) {
+        // Opening a FIFO or a device as a file may wait for ever.
+        const auto status = std::filesystem::status(section.text("file", ""), error);
+        if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status)) section.fault("file", "is not a regular file");
+    }
     source.realtime = section.flag("realtime", false);
     if (const auto start = section.text("start", ""); !start.empty()) {
         source.start = from_iso8601(start);
@@ -88,6 +93,20 @@ std::chrono::milliseconds seconds(double value) {
     return std::chrono::milliseconds(static_cast<std::int64_t>(value * 1000.0 + 0.5));
 }
 
+// PREFIX, 127.0.0.1 or [::1], ':', and one port (or '*', a free one) with nothing after it.
+bool is_loopback_address(std::string_view text, std::string_view prefix) {
+    if (!text.starts_with(prefix)) return false;
+    text.remove_prefix(prefix.size());
+    const auto colon = text.rfind(':');
+    if (colon == std::string_view::npos) return false;
+    const auto host = text.substr(0, colon);
+    const auto port = text.substr(colon + 1);
+    if (host != "127.0.0.1" && host != "[::1]") return false;
+    if (port == "*") return !prefix.empty();
+    const bool digits = !port.empty() && port.size() <= 5 && port.find_first_not_of("0123456789") == std::string_view::npos;
+    return digits && std::stoi(std::string(port)) <= 65'535;
+}
+
 Config read_config(ConfigSection root) {
     Config config;
     config.station = root.section("station").required_name("name");
@@ -104,7 +123,7 @@ Config read_config(ConfigSection root) {
 
     auto analysis = root.section("analysis");
     config.hop_seconds = analysis.number("hop_seconds", config.hop_seconds, 0.05, 60.0);
-    config.max_batch = static_cast<int>(analysis.integer("max_batch", config.max_batch, 1, 1024));
+    config.max_batch = static_cast<int>(analysis.integer("max_batch", config.max_batch, 1, 64));
     config.max_batch_delay = seconds(analysis.number("max_batch_delay_seconds", 0.02, 0.0, 10.0));
     config.queue_windows = static_cast<int>(analysis.integer("queue_windows", config.queue_windows, 1, 65536));
     config.silence_timeout = seconds(analysis.number("silence_timeout_seconds", 10.0, 0.5, 3600.0));
@@ -123,20 +142,15 @@ Config read_config(ConfigSection root) {
 
     auto publish = root.section("publish");
     config.publish_endpoint = publish.text("endpoint", config.publish_endpoint);
-    if (!config.publish_endpoint.starts_with("tcp://127.0.0.1:") &&
-        !config.publish_endpoint.starts_with("tcp://[::1]:") &&
-        !config.publish_endpoint.starts_with("tcp://localhost:") && !config.publish_endpoint.starts_with("ipc://")) {
-        publish.fault(
-            "endpoint",
-            "must be on loopback (tcp://127.0.0.1:PORT) or ipc://: it is neither encrypted nor authenticated");
+    if (!is_loopback_address(config.publish_endpoint, "tcp://") && !config.publish_endpoint.starts_with("ipc://")) {
+        publish.fault("endpoint", "must be on loopback (tcp://127.0.0.1:PORT) or ipc://: it is neither encrypted nor authenticated");
     }
     config.publish_scores = publish.flag("scores", config.publish_scores);
     config.status_interval = seconds(publish.number("status_seconds", 10.0, 0.1, 3600.0));
 
     auto http = root.section("http");
     config.http_listen = http.text("listen", config.http_listen);
-    if (!config.http_listen.empty() && !config.http_listen.starts_with("127.0.0.1:") &&
-        !config.http_listen.starts_with("[::1]:")) {
+    if (!config.http_listen.empty() && !is_loopback_address(config.http_listen, "")) {
         http.fault("listen", "must be on loopback (127.0.0.1:PORT), or empty for no HTTP");
     }
 
@@ -163,6 +177,7 @@ void check_against_model(ConfigSection root, const Config& config, const Bundle&
 
 Station load_station(const std::filesystem::path& path) {
     ConfigDocument document(path);
+    document.throw_if_unreadable();
     Station station;
     station.config = read_config(document.root());
     if (!station.config.bundle.empty()) {
@@ -179,6 +194,7 @@ Station load_station(const std::filesystem::path& path) {
 
 Config parse_config(std::string_view text, const std::string& file) {
     ConfigDocument document(text, file);
+    document.throw_if_unreadable();
     auto config = read_config(document.root());
     document.finish();
     return config;

@@ -27,29 +27,23 @@ class Collector : public DetectionSink {
     std::vector<Event> events;
 };
 
-// Folders are searched, in the order of names, for what looks like sound.
-std::vector<fs::path> find_recordings(const std::vector<fs::path>& given) {
-    static const std::set<std::string> kEndings = {".wav",  ".flac", ".ogg",  ".opus", ".mp3", ".aif",
-                                                   ".aiff", ".w64",  ".rf64", ".m4a",  ".wv"};
-    std::vector<fs::path> found;
-    for (const auto& path : given) {
-        if (!fs::is_directory(path)) {
-            found.push_back(path);
-            continue;
-        }
-        std::vector<fs::path> inside;
-        for (const auto& entry :
-             fs::recursive_directory_iterator(path, fs::directory_options::skip_permission_denied)) {
-            std::string ending = entry.path().extension().string();
-            std::transform(ending.begin(), ending.end(), ending.begin(),
-                           [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-            if (entry.is_regular_file() && kEndings.contains(ending)) inside.push_back(entry.path());
-        }
-        if (inside.empty()) throw std::runtime_error(fmt::format("{}: no recordings in this folder", path.string()));
-        std::sort(inside.begin(), inside.end());
-        found.insert(found.end(), inside.begin(), inside.end());
+// A file itself; a folder is searched, in the order of names, for what looks like sound.
+std::vector<fs::path> find_recordings(const fs::path& given) {
+    static const std::set<std::string> kEndings = {".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".w64", ".rf64", ".m4a", ".wv"};
+    std::error_code error;
+    if (!fs::is_directory(given, error)) return {given};
+    std::vector<fs::path> inside;
+    fs::recursive_directory_iterator entries(given, fs::directory_options::skip_permission_denied, error);
+    for (; !error && entries != fs::recursive_directory_iterator(); entries.increment(error)) {
+        std::string ending = entries->path().extension().string();
+        std::transform(ending.begin(), ending.end(), ending.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+        std::error_code ignored;  // a link that leads nowhere is no recording
+        if (kEndings.contains(ending) && entries->is_regular_file(ignored)) inside.push_back(entries->path());
     }
-    return found;
+    if (error) throw std::runtime_error(fmt::format("{}: {}", given.string(), error.message()));
+    if (inside.empty()) throw std::runtime_error(fmt::format("{}: no recordings in this folder", given.string()));
+    std::sort(inside.begin(), inside.end());
+    return inside;
 }
 
 // A topic-safe name for a file.
@@ -66,7 +60,7 @@ class RecordingAnalyser {
     explicit RecordingAnalyser(const DetectOptions& options)
         : bundle_(read_bundle(options.bundle)),
           front_end_(bundle_.front_end),
-          classifier_(make_classifier(bundle_, {.device = options.device, .threads = options.threads})) {
+          classifier_(open_classifier(options.bundle, bundle_, {.device = options.device, .threads = options.threads})) {
         config_.station = options.station;
         config_.hop_seconds = options.hop_seconds;
         config_.detection.min_windows = options.min_windows;
@@ -83,6 +77,8 @@ class RecordingAnalyser {
 
     /// Events in order of start, channel and code; throws with one line when the recording can't be analysed.
     std::vector<Event> analyse(const fs::path& path) {
+        std::error_code error;
+        if (fs::exists(path, error) && !fs::is_regular_file(path, error)) throw std::runtime_error(path.string() + ": is not a regular file");
         SourceConfig source;
         source.name = source_name(path);
         source.launch = launch_for_file(path.string());
@@ -144,14 +140,26 @@ int detect_in_recordings(const DetectOptions& options) {
     const auto writer =
         make_event_writer(options.format, std::cout, analyser.front_end().f_min_hz, analyser.front_end().f_max_hz);
     int failed = 0;
-    for (const auto& path : find_recordings(options.recordings)) {
+    const auto attempt = [&](const auto& work) {
         try {
-            for (const auto& event : analyser.analyse(path)) writer->write(event);
-            std::cout.flush();
+            work();
         } catch (const std::exception&) {
             ++failed;
             std::cerr << "chorusd: " << current_exception_message() << '\n';
         }
+    };
+    std::vector<fs::path> recordings;
+    for (const auto& given : options.recordings) {
+        attempt([&] {
+            const auto found = find_recordings(given);
+            recordings.insert(recordings.end(), found.begin(), found.end());
+        });
+    }
+    for (const auto& path : recordings) {
+        attempt([&] {
+            for (const auto& event : analyser.analyse(path)) writer->write(event);
+        });
+        if (!std::cout.flush()) throw std::runtime_error("cannot write to standard output");
     }
     return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -17,6 +17,11 @@ using namespace std::chrono_literals;
 // ZeroMQ never makes the thread wait, so this is reached only when the machine is starved.
 constexpr std::size_t kInboxItems = 65'536;
 
+// Errors may quote file names, which need not be UTF-8.
+std::string to_text(const nlohmann::ordered_json& json) {
+    return json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+}
+
 }  // namespace
 
 Feed::Feed(FeedOptions options, const Bundle& bundle, Metrics& metrics)
@@ -36,13 +41,22 @@ void Feed::start(std::function<std::vector<SourceReport>()> sources, std::vector
     source_names_ = std::move(source_names);
     thread_ = std::jthread([this] {
         name_this_thread("feed");
-        run();
+        try {
+            run();
+        } catch (...) {
+            failure_ = std::current_exception();
+            failed_ = true;
+        }
     });
 }
 
 void Feed::stop() {
     inbox_.close();
     if (thread_.joinable()) thread_.join();
+}
+
+void Feed::rethrow_failure() const {
+    if (failed_) std::rethrow_exception(failure_);
 }
 
 void Feed::on_event(Event event) {
@@ -68,7 +82,7 @@ void Feed::on_scores(const Window& window, std::span<const float> scores) {
     }
     put({.event = {},
          .message = {fmt::format("scores.{}.{}.{}", options_.station, source_names_[window.source], window.channel),
-                     json.dump()}});
+                     to_text(json)}});
 }
 
 void Feed::put(Item item) {
@@ -143,7 +157,7 @@ std::string Feed::status_json() const {
         }
         json["sources"].push_back(std::move(each));
     }
-    return json.dump();
+    return to_text(json);
 }
 
 }  // namespace chorus

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <atomic>
 #include <chrono>
+#include <exception>
 #include <functional>
 #include <string>
 #include <thread>
@@ -41,6 +43,10 @@ class Feed : public DetectionSink {
     /// Publishes what waits, then ends the thread. `sources` is not called after it.
     void stop();
 
+    /// What broke the feed's thread, if anything did. Any thread.
+    bool failed() const { return failed_; }
+    void rethrow_failure() const;
+
     const std::string& endpoint() const { return endpoint_; }
 
   private:
@@ -63,6 +69,8 @@ class Feed : public DetectionSink {
     std::function<std::vector<SourceReport>()> sources_;
     std::vector<std::string> source_names_;
     std::int64_t last_seq_ = 0;  // of the thread alone
+    std::exception_ptr failure_;  // written before failed_, read after
+    std::atomic<bool> failed_{false};
     std::jthread thread_;
 };
 

@@ -55,14 +55,14 @@ void reply(mg_connection* connection, const HttpResponse& response, bool with_bo
 struct HttpServer::Impl {
     std::map<std::string, Page> pages;
     mg_context* context = nullptr;
-    std::string last_error;  // what CivetWeb logs while it starts
+    std::string first_error;  // what CivetWeb logs while it starts; what follows the first says less
     std::mutex mutex;
 
     static int on_log(const mg_connection* connection, const char* message) noexcept {
         auto* self = static_cast<Impl*>(mg_get_user_data(mg_get_context(connection)));
         if (self != nullptr) {
             const std::lock_guard lock(self->mutex);
-            self->last_error = message;
+            if (self->first_error.empty()) self->first_error = message;
         }
         return 1;
     }
@@ -99,9 +99,9 @@ HttpServer::HttpServer(const std::string& listen, std::map<std::string, Page> pa
     const char* options[] = {"listening_ports",
                              listen.c_str(),
                              "num_threads",
-                             "4",
+                             "8",
                              "request_timeout_ms",
-                             "10000",
+                             "3000",
                              "enable_keep_alive",
                              "yes",
                              "keep_alive_timeout_ms",
@@ -111,7 +111,7 @@ HttpServer::HttpServer(const std::string& listen, std::map<std::string, Page> pa
     if (impl_->context == nullptr) {
         throw std::runtime_error(fmt::format(
             "cannot serve HTTP on {}: {}", listen,
-            impl_->last_error.empty() ? "the port is taken or the address is not ours" : impl_->last_error));
+            impl_->first_error.empty() ? "the port is taken or the address is not ours" : impl_->first_error));
     }
     host_ = listen.substr(0, listen.rfind(':'));
     mg_server_port port{};

@@ -37,6 +37,7 @@ int listen_to(const ListenOptions& options) {
         if (subscriber.receive(message, timeout)) {
             ++received;
             std::cout << (options.format == "text" ? for_people(message) : message.body) << std::endl;
+            if (!std::cout) throw std::runtime_error("cannot write to standard output");
         } else if (options.timeout_seconds > 0) {
             throw std::runtime_error(
                 fmt::format("{}: nothing came for {:g} s", options.endpoint, options.timeout_seconds));

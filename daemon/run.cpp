@@ -19,7 +19,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto kDrainTime = 1s;  // what is queued may still be analysed for so long after a stop signal
+constexpr auto kDrainTime = 500ms;  // what is queued may still be analysed for so long after a stop signal
 
 // Before any thread exists, so that all inherit it and only wait_for_signal() sees them.
 sigset_t block_stop_signals() {
@@ -70,7 +70,7 @@ int run_service(const std::filesystem::path& config_path) {
                .status_interval = config.status_interval},
               station.bundle, metrics);
     const FrontEnd front_end(station.bundle.front_end);
-    const auto classifier = make_classifier(station.bundle, {.device = config.device, .threads = config.threads});
+    const auto classifier = open_classifier(config.bundle, station.bundle, {.device = config.device, .threads = config.threads});
     Pipeline pipeline(config, station.bundle, front_end, *classifier, feed, metrics, [](const SourceConfig& source) {
         return open_gstreamer_source({.name = source.name, .launch = source.launch, .realtime = source.realtime});
     });
@@ -98,7 +98,7 @@ int run_service(const std::filesystem::path& config_path) {
     pipeline.start();
 
     bool ready = false;
-    while (!pipeline.finished() && !wait_for_signal(stop_signals, 200ms)) {
+    while (!pipeline.finished() && !feed.failed() && !wait_for_signal(stop_signals, 200ms)) {
         if (!ready && pipeline.all_sources_heard()) {
             ready = true;
             sd_notify(0, "READY=1");
@@ -109,6 +109,7 @@ int run_service(const std::filesystem::path& config_path) {
     pipeline.stop(kDrainTime);
     feed.stop();
     pipeline.rethrow_failure();
+    feed.rethrow_failure();
     const auto sources = pipeline.sources();
     return std::any_of(sources.begin(), sources.end(),
                        [](const auto& source) { return source.state == SourceState::kFailed; });

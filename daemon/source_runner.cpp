@@ -60,16 +60,18 @@ std::string to_string(SourceState state) {
 }
 
 SourceRunner::SourceRunner(std::size_t index, SourceConfig config, Opener open, const FrontEnd& front_end,
-                           double hop_seconds, LaneQueue<Window>& queue, std::function<void()> on_end)
+                           double hop_seconds, std::chrono::milliseconds silence_timeout, LaneQueue<Window>& queue, std::function<void()> on_end)
     : index_(index),
       config_(std::move(config)),
       open_(std::move(open)),
       front_end_(front_end),
       hop_seconds_(hop_seconds),
+      silence_timeout_(silence_timeout),
       queue_(queue),
       on_end_(std::move(on_end)) {
     report_.name = config_.name;
     report_.live = !config_.is_file;
+    report_.listening_since = std::chrono::steady_clock::now();
 }
 
 SourceRunner::~SourceRunner() {
@@ -85,6 +87,7 @@ void SourceRunner::start() {
 }
 
 void SourceRunner::request_stop() {
+    stopping_ = true;
     thread_.request_stop();
     const std::lock_guard lock(mutex_);
     if (source_) source_->request_stop();
@@ -146,7 +149,9 @@ void SourceRunner::listen(const std::stop_token& stop) {
         const std::lock_guard lock(mutex_);
         source_ = std::move(opened);
         report_.live = live_;
+        report_.listening_since = std::chrono::steady_clock::now();
     }
+    auto last_sound = std::chrono::steady_clock::now();
     AudioSource& source = *source_;
     struct Closer {
         SourceRunner& runner;
@@ -162,6 +167,7 @@ void SourceRunner::listen(const std::stop_token& stop) {
         const SourceItem item = source.read(kReadTimeout);
         if (const auto* block = std::get_if<AudioBlock>(&item)) {
             if (block->frames() == 0) continue;
+            last_sound = block->received;
             if (first) {
                 first = false;
                 // While it was away, sound went by: an estimate, as no one counted it.
@@ -182,6 +188,9 @@ void SourceRunner::listen(const std::stop_token& stop) {
             skip(*gap);
         } else if (std::holds_alternative<EndOfStream>(item)) {
             break;
+        } else if (live_ && std::chrono::steady_clock::now() - last_sound > silence_timeout_) {
+            const std::chrono::duration<double> silence = silence_timeout_;
+            throw std::runtime_error(fmt::format("{}: no sound for {:g} s", config_.name, silence.count()));
         }
     }
     if (!stop.stop_requested()) end_stretch(DropReason::kShort);
@@ -203,7 +212,10 @@ void SourceRunner::take(const AudioBlock& block) {
     const auto channels = static_cast<std::size_t>(block.channels);
     channel_samples_.resize(frames);
     for (std::size_t channel = 0; channel < channels; ++channel) {
-        for (std::size_t i = 0; i < frames; ++i) channel_samples_[i] = block.samples[i * channels + channel];
+        for (std::size_t i = 0; i < frames; ++i) {
+            const float sample = block.samples[i * channels + channel];
+            channel_samples_[i] = std::isfinite(sample) ? sample : 0.0F;  // a float source may send what is no number
+        }
         const Level level = measure(channel_samples_);
         const int number = static_cast<int>(channel);
         ledger_.heard(number, block.frames(), level.rms_dbfs, level.clipped);
@@ -276,7 +288,7 @@ void SourceRunner::put(int channel, Window window) {
         live_ ? queue_.push_drop_oldest(index_, std::move(window)) : queue_.push_wait(index_, std::move(window));
     if (refused && refused->booked_samples > 0) {
         ledger_.dropped(refused->channel, refused->booked_samples,
-                        thread_.get_stop_token().stop_requested() ? DropReason::kShutdown : DropReason::kOverload);
+                        stopping_ ? DropReason::kShutdown : DropReason::kOverload);
     }
 }
 

@@ -36,6 +36,7 @@ struct SourceReport {
     double gap_seconds = 0;
     bool clock_synced = false;
     std::optional<MonotonicTime> last_sample;
+    MonotonicTime listening_since;  // this opening's begin
     std::vector<ChannelReport> channels;
 };
 
@@ -46,7 +47,7 @@ class SourceRunner {
     using Opener = std::function<std::unique_ptr<AudioSource>(const SourceConfig&)>;
 
     SourceRunner(std::size_t index, SourceConfig config, Opener open, const FrontEnd& front_end, double hop_seconds,
-                 LaneQueue<Window>& queue, std::function<void()> on_end);
+                 std::chrono::milliseconds silence_timeout, LaneQueue<Window>& queue, std::function<void()> on_end);
     ~SourceRunner();
     SourceRunner(const SourceRunner&) = delete;
     SourceRunner& operator=(const SourceRunner&) = delete;
@@ -76,6 +77,7 @@ class SourceRunner {
     const Opener open_;
     const FrontEnd& front_end_;
     const double hop_seconds_;
+    const std::chrono::milliseconds silence_timeout_;
     LaneQueue<Window>& queue_;
     const std::function<void()> on_end_;
     Ledger ledger_;
@@ -97,6 +99,7 @@ class SourceRunner {
     std::unique_ptr<AudioSource> source_;
     SourceReport report_;
 
+    std::atomic<bool> stopping_{false};
     std::jthread thread_;
 };
 

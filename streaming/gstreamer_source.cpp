@@ -78,9 +78,12 @@ std::optional<PcmFormat> pcm_format(GstAudioFormat format) {
     }
 }
 
+// GStreamer's converter crashes beyond.
+constexpr int kMostChannels = 63;
+
 // The channels of an array are no surround positions. Many recorders write no positions or nonsense, which audioconvert
 // refuses; so it is told that there are none, and has no reason to mix either.
-GstPadProbeReturn forget_positions(GstPad*, GstPadProbeInfo* info, gpointer) noexcept {
+GstPadProbeReturn forget_positions(GstPad* pad, GstPadProbeInfo* info, gpointer) noexcept {
     GstEvent* const event = GST_PAD_PROBE_INFO_EVENT(info);
     if (GST_EVENT_TYPE(event) != GST_EVENT_CAPS) return GST_PAD_PROBE_OK;
     GstCaps* caps = nullptr;
@@ -90,6 +93,11 @@ GstPadProbeReturn forget_positions(GstPad*, GstPadProbeInfo* info, gpointer) noe
     if (!gst_structure_has_name(structure, "audio/x-raw") || !gst_structure_get_int(structure, "channels", &channels) ||
         channels <= 2) {
         return GST_PAD_PROBE_OK;
+    }
+    if (channels > kMostChannels) {
+        GST_ELEMENT_ERROR(GST_PAD_PARENT(pad), STREAM, FORMAT,
+                          ("%d channels are more than the %d that can be converted", channels, kMostChannels), (nullptr));
+        return GST_PAD_PROBE_DROP;
     }
     const gst::CapsPtr changed(gst_caps_copy(caps));
     gst_caps_set_simple(changed.get(), "channel-mask", GST_TYPE_BITMASK, guint64{0}, nullptr);

@@ -6,7 +6,8 @@ namespace chorus {
 
 bool system_clock_is_synced() {
     timex state{};
-    return adjtimex(&state) != TIME_ERROR && (state.status & STA_UNSYNC) == 0;
+    const int answer = adjtimex(&state);
+    return answer != -1 && answer != TIME_ERROR && (state.status & STA_UNSYNC) == 0;
 }
 
 }  // namespace chorus

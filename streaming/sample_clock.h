@@ -37,7 +37,7 @@ class SampleClock {
     int sample_rate_hz_ = 0;
 };
 
-/// Whether the kernel holds the system's clock to be synchronised (adjtimex).
+/// Whether the kernel holds the system's clock to be synchronised (adjtimex); false where it won't say.
 bool system_clock_is_synced();
 
 }  // namespace chorus

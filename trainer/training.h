@@ -17,11 +17,12 @@
 
 namespace chorus {
 
-/// Defaults that differ from Mix2's (epochs 100, learning rate 0.01, batch-norm momentum 0.01) are for short runs.
+/// Defaults that differ from Mix2's (epochs 100, batch 128, learning rate 0.01, batch-norm momentum 0.01) are for short
+/// runs.
 struct TrainingOptions {
     Architecture architecture = Architecture::kMobileNetV3Large;
     int epochs = 60;
-    int batch = 128;  // the last, partial batch of an epoch is dropped
+    int batch = 64;  // the last, partial batch of an epoch is dropped
     std::uint64_t seed = 1;
     double learning_rate = 0.003;  // AdamW; epoch e of E runs at rate * 0.5 * (1 + cos(pi e / E))
     double weight_decay = 1e-6;

@@ -224,6 +224,42 @@ TEST(Pipeline, AFileThatFailsIsReportedAndTheOtherSourceGoesOn) {
     EXPECT_EQ(pipeline.ill_health(), "source broken: no such file");
 }
 
+TEST(Pipeline, TakesSamplesThatAreNoNumbersForSilence) {
+    auto sound = noise_with_tones(16'000, 3.0, {});
+    sound[100] = NAN;
+    sound[20'000] = INFINITY;
+    const auto outcome = analyse(config_for(true), cut_into_blocks({sound}, 16'000, [] { return std::size_t{8000}; }));
+    EXPECT_EQ(outcome.source.channels[0].samples.analysed, 48'000);
+    EXPECT_TRUE(std::isfinite(outcome.source.channels[0].level.rms_dbfs));
+}
+
+TEST(Pipeline, OpensALiveSourceAgainThatIsSilent) {
+    class Silent : public AudioSource {
+        SourceItem read(std::chrono::milliseconds) override {
+            std::this_thread::sleep_for(1ms);
+            return NothingYet{};
+        }
+        bool is_live() const override { return true; }
+        void request_stop() noexcept override {}
+    };
+    auto config = config_for(false);
+    config.silence_timeout = 20ms;
+    const Bundle bundle = tone_bundle();
+    const FrontEnd front_end(bundle.front_end);
+    ToneClassifier classifier;
+    RecordingSink sink;
+    Metrics metrics(config.station);
+    std::atomic<int> opened{0};
+    Pipeline pipeline(config, bundle, front_end, classifier, sink, metrics, [&](const SourceConfig&) {
+        ++opened;
+        return std::make_unique<Silent>();
+    });
+    pipeline.start();
+    for (int i = 0; i < 6000 && opened < 2; ++i) std::this_thread::sleep_for(5ms);
+    EXPECT_GE(opened, 2);
+    EXPECT_THAT(pipeline.ill_health(), HasSubstr("no sound for"));
+}
+
 TEST(Pipeline, NamesASourceWhoseRateItCannotUse) {
     const auto outcome = analyse(
         config_for(true), cut_into_blocks({noise_with_tones(4'000, 2.0, {})}, 4'000, [] { return std::size_t{4000}; }));

@@ -168,7 +168,7 @@ int main(int argc, char** argv) try {
     if (fit_verb->parsed()) report = fit(arguments.fit, progress);
     if (evaluate_verb->parsed()) report = evaluate(arguments.evaluate, progress);
     if (models_verb->parsed()) report = list_models(arguments.models);
-    fmt::print("{}\n", report.dump(2));
+    fmt::print("{}\n", report.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
     return EXIT_SUCCESS;
 } catch (...) {
     fmt::print(stderr, "chorus-train: {}\n", chorus::current_exception_message());
