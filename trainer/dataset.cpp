@@ -222,6 +222,30 @@ Dataset read_anuraset(const std::filesystem::path& directory, double window_seco
     }
 }
 
+std::map<std::string, Species> read_species(const std::filesystem::path& directory) {
+    std::map<std::string, Species> species;
+    const auto path = directory / "species.csv";
+    if (!std::filesystem::exists(path)) return species;
+    const auto text = read_manifest(path);
+    try {
+        CsvReader csv(text);
+        Row header;
+        if (!csv.next(header)) throw std::runtime_error("is empty");
+        const auto code = find_column(header, "code");
+        const auto name = find_column(header, "name");
+        const auto group = find_column(header, "group");
+        for (Row row; csv.next(row);) {
+            if (row.size() != header.size())
+                throw std::runtime_error(
+                    fmt::format("line {}: {} fields instead of {}", csv.line(), row.size(), header.size()));
+            species[row[code]] = {.name = row[name], .group = row[group]};
+        }
+    } catch (const std::runtime_error& error) {
+        throw std::runtime_error(fmt::format("{}: {}", path.string(), error.what()));
+    }
+    return species;
+}
+
 std::vector<int> count_positives(const Dataset& dataset, Subset subset) {
     std::vector<int> positives(dataset.classes.size());
     for (const auto& clip : dataset.clips) {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -38,6 +39,15 @@ struct Dataset {
 /// listed in left_out. Throws std::runtime_error with one line: no readable metadata.csv, columns missing, or no row
 /// left.
 Dataset read_anuraset(const std::filesystem::path& directory, double window_seconds);
+
+struct Species {
+    std::string name;   // scientific
+    std::string group;  // for example "rare"
+};
+
+/// By code, from the dataset's species.csv (columns code, name, group, found by name), which may be absent. Throws
+/// std::runtime_error with one line that begins with its path.
+std::map<std::string, Species> read_species(const std::filesystem::path& directory);
 
 /// Positives a class among the clips of a subset.
 std::vector<int> count_positives(const Dataset& dataset, Subset subset);

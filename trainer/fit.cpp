@@ -126,6 +126,7 @@ json fit(const FitOptions& options, Progress& progress) {
     const FrontEnd front_end(options.front_end);
 
     auto dataset = read_anuraset(options.dataset, options.front_end.window_seconds);
+    auto species = read_species(options.dataset);
     const auto features = load_features(front_end, dataset, options.training.threads, progress);
     const double feature_seconds = seconds_since(began);
     const auto split = split_by_recording(dataset);
@@ -137,7 +138,10 @@ json fit(const FitOptions& options, Progress& progress) {
     Bundle bundle;
     bundle.architecture = options.training.architecture;
     bundle.front_end = options.front_end;
-    for (const auto& code : dataset.classes) bundle.labels.push_back({.code = code, .name = {}, .group = {}});
+    for (const auto& code : dataset.classes) {
+        const auto& [name, group] = species[code];
+        bundle.labels.push_back({.code = code, .name = name, .group = group});
+    }
     bundle.thresholds.assign(dataset.classes.size(), 0.5F);
     bundle.dataset_hash = dataset.manifest_hash;
     bundle.created = utc_now();

@@ -34,6 +34,17 @@ auto fails_with(const std::string& text) {
     return testing::ThrowsMessage<std::runtime_error>(HasSubstr(text));
 }
 
+TEST_F(AnuraSetFolder, NamesItsSpeciesIfItSaysHow) {
+    EXPECT_TRUE(read_species(folder_.path()).empty());
+    write_text(folder_ / "species.csv", "group,code,name\nrare,AAA,\"Alpha, the first\"\n");
+    const auto species = read_species(folder_.path());
+    ASSERT_EQ(species.size(), 1U);
+    EXPECT_EQ(species.at("AAA").name, "Alpha, the first");
+    EXPECT_EQ(species.at("AAA").group, "rare");
+    write_text(folder_ / "species.csv", "code,name,group\nAAA\n");
+    EXPECT_THAT([this] { read_species(folder_.path()); }, fails_with("line 2"));
+}
+
 TEST_F(AnuraSetFolder, GivesClipsWithLabelsRecordingsAndSubsets) {
     add_clip("S1/S1_a_0_3.wav");
     add_clip("S2/S2_b_1_4.wav");
