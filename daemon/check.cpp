@@ -21,8 +21,8 @@ std::unique_ptr<Classifier> open_classifier(const std::filesystem::path& path, c
 
 int check_configuration(const std::filesystem::path& config) {
     const auto station = load_station(config);
-    const auto classifier =
-        open_classifier(station.config.bundle, station.bundle, {.device = station.config.device, .threads = station.config.threads});
+    const auto classifier = open_classifier(station.config.bundle, station.bundle,
+                                            {.device = station.config.device, .threads = station.config.threads});
     std::cout << fmt::format("{}: ok: station {}, {} source(s), model {} ({}, {} classes) on {}\n", config.string(),
                              station.config.station, station.config.sources.size(), station.bundle.id,
                              to_string(station.bundle.architecture), station.bundle.labels.size(),

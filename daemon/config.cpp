@@ -63,7 +63,8 @@ SourceConfig read_source(ConfigSection section) {
     if (std::error_code error; source.is_file) {
         // Opening a FIFO or a device as a file may wait for ever.
         const auto status = std::filesystem::status(section.text("file", ""), error);
-        if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status)) section.fault("file", "is not a regular file");
+        if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status))
+            section.fault("file", "is not a regular file");
     }
     source.realtime = section.flag("realtime", false);
     if (const auto start = section.text("start", ""); !start.empty()) {
@@ -103,7 +104,8 @@ bool is_loopback_address(std::string_view text, std::string_view prefix) {
     const auto port = text.substr(colon + 1);
     if (host != "127.0.0.1" && host != "[::1]") return false;
     if (port == "*") return !prefix.empty();
-    const bool digits = !port.empty() && port.size() <= 5 && port.find_first_not_of("0123456789") == std::string_view::npos;
+    const bool digits =
+        !port.empty() && port.size() <= 5 && port.find_first_not_of("0123456789") == std::string_view::npos;
     return digits && std::stoi(std::string(port)) <= 65'535;
 }
 
@@ -143,7 +145,9 @@ Config read_config(ConfigSection root) {
     auto publish = root.section("publish");
     config.publish_endpoint = publish.text("endpoint", config.publish_endpoint);
     if (!is_loopback_address(config.publish_endpoint, "tcp://") && !config.publish_endpoint.starts_with("ipc://")) {
-        publish.fault("endpoint", "must be on loopback (tcp://127.0.0.1:PORT) or ipc://: it is neither encrypted nor authenticated");
+        publish.fault(
+            "endpoint",
+            "must be on loopback (tcp://127.0.0.1:PORT) or ipc://: it is neither encrypted nor authenticated");
     }
     config.publish_scores = publish.flag("scores", config.publish_scores);
     config.status_interval = seconds(publish.number("status_seconds", 10.0, 0.1, 3600.0));

@@ -29,14 +29,16 @@ class Collector : public DetectionSink {
 
 // A file itself; a folder is searched, in the order of names, for what looks like sound.
 std::vector<fs::path> find_recordings(const fs::path& given) {
-    static const std::set<std::string> kEndings = {".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".w64", ".rf64", ".m4a", ".wv"};
+    static const std::set<std::string> kEndings = {".wav",  ".flac", ".ogg",  ".opus", ".mp3", ".aif",
+                                                   ".aiff", ".w64",  ".rf64", ".m4a",  ".wv"};
     std::error_code error;
     if (!fs::is_directory(given, error)) return {given};
     std::vector<fs::path> inside;
     fs::recursive_directory_iterator entries(given, fs::directory_options::skip_permission_denied, error);
     for (; !error && entries != fs::recursive_directory_iterator(); entries.increment(error)) {
         std::string ending = entries->path().extension().string();
-        std::transform(ending.begin(), ending.end(), ending.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+        std::transform(ending.begin(), ending.end(), ending.begin(),
+                       [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
         std::error_code ignored;  // a link that leads nowhere is no recording
         if (kEndings.contains(ending) && entries->is_regular_file(ignored)) inside.push_back(entries->path());
     }
@@ -60,7 +62,8 @@ class RecordingAnalyser {
     explicit RecordingAnalyser(const DetectOptions& options)
         : bundle_(read_bundle(options.bundle)),
           front_end_(bundle_.front_end),
-          classifier_(open_classifier(options.bundle, bundle_, {.device = options.device, .threads = options.threads})) {
+          classifier_(
+              open_classifier(options.bundle, bundle_, {.device = options.device, .threads = options.threads})) {
         config_.station = options.station;
         config_.hop_seconds = options.hop_seconds;
         config_.detection.min_windows = options.min_windows;
@@ -78,7 +81,8 @@ class RecordingAnalyser {
     /// Events in order of start, channel and code; throws with one line when the recording can't be analysed.
     std::vector<Event> analyse(const fs::path& path) {
         std::error_code error;
-        if (fs::exists(path, error) && !fs::is_regular_file(path, error)) throw std::runtime_error(path.string() + ": is not a regular file");
+        if (fs::exists(path, error) && !fs::is_regular_file(path, error))
+            throw std::runtime_error(path.string() + ": is not a regular file");
         SourceConfig source;
         source.name = source_name(path);
         source.launch = launch_for_file(path.string());

@@ -37,7 +37,8 @@ std::string to_string(EventPhase phase) {
 
 std::string event_id(const Event& event) {
     const std::string identity = fmt::format("{}\n{}\n{}\n{}\n{}\n{}", event.station, event.source, event.channel,
-                                             event.code, event.model, event.start_sample) + event.file;
+                                             event.code, event.model, event.start_sample) +
+                                 event.file;
     const std::string hash = sha256_hex(std::as_bytes(std::span(identity)));
     const auto start = event.start.value_or(UtcTime{});
     const auto milliseconds = std::chrono::floor<std::chrono::milliseconds>(start).time_since_epoch().count();

@@ -37,8 +37,8 @@ struct Event {
 std::string to_string(EventPhase phase);  // "open", "update", "close"
 
 /// 26 characters of a ULID (Crockford base 32): 48 bits of the start in milliseconds, then 80 bits of a hash of
-/// station, source, channel, code, model, start sample and file. The same event of the same sound has the same id, always;
-/// it does not change with the phase.
+/// station, source, channel, code, model, start sample and file. The same event of the same sound has the same id,
+/// always; it does not change with the phase.
 std::string event_id(const Event& event);
 
 std::string to_json(const Event& event);

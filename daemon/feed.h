@@ -68,7 +68,7 @@ class Feed : public DetectionSink {
     LaneQueue<Item> inbox_;
     std::function<std::vector<SourceReport>()> sources_;
     std::vector<std::string> source_names_;
-    std::int64_t last_seq_ = 0;  // of the thread alone
+    std::int64_t last_seq_ = 0;   // of the thread alone
     std::exception_ptr failure_;  // written before failed_, read after
     std::atomic<bool> failed_{false};
     std::jthread thread_;

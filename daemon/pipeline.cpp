@@ -44,10 +44,10 @@ Pipeline::Pipeline(const Config& config, const Bundle& bundle, const FrontEnd& f
       last_progress_(std::chrono::steady_clock::now()) {
     for (std::size_t i = 0; i < config.sources.size(); ++i) {
         // The last source to end closes the queue: after it, what is queued is all there is.
-        runners_.push_back(
-            std::make_unique<SourceRunner>(i, config.sources[i], open, front_end, config.hop_seconds, config.silence_timeout, queue_, [this] {
-                if (--running_sources_ == 0) queue_.close();
-            }));
+        runners_.push_back(std::make_unique<SourceRunner>(i, config.sources[i], open, front_end, config.hop_seconds,
+                                                          config.silence_timeout, queue_, [this] {
+                                                              if (--running_sources_ == 0) queue_.close();
+                                                          }));
     }
     metrics_.watch_sources([this] { return sources(); });
 }
@@ -111,7 +111,8 @@ std::string Pipeline::ill_health() const {
         if (source.state == SourceState::kDown) return fmt::format("source {}: {}", source.name, source.error);
         if (source.state == SourceState::kFailed) return fmt::format("source {}", source.error);
         const bool listening = source.state == SourceState::kUp || source.state == SourceState::kStarting;
-        const double quiet = seconds_since(std::max(source.last_sample.value_or(source.listening_since), source.listening_since));
+        const double quiet =
+            seconds_since(std::max(source.last_sample.value_or(source.listening_since), source.listening_since));
         if (source.live && listening && quiet > silence) {
             return fmt::format("source {}: no sound for {:.0f} s", source.name, quiet);
         }

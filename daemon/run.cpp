@@ -70,7 +70,8 @@ int run_service(const std::filesystem::path& config_path) {
                .status_interval = config.status_interval},
               station.bundle, metrics);
     const FrontEnd front_end(station.bundle.front_end);
-    const auto classifier = open_classifier(config.bundle, station.bundle, {.device = config.device, .threads = config.threads});
+    const auto classifier =
+        open_classifier(config.bundle, station.bundle, {.device = config.device, .threads = config.threads});
     Pipeline pipeline(config, station.bundle, front_end, *classifier, feed, metrics, [](const SourceConfig& source) {
         return open_gstreamer_source({.name = source.name, .launch = source.launch, .realtime = source.realtime});
     });

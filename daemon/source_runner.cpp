@@ -60,7 +60,8 @@ std::string to_string(SourceState state) {
 }
 
 SourceRunner::SourceRunner(std::size_t index, SourceConfig config, Opener open, const FrontEnd& front_end,
-                           double hop_seconds, std::chrono::milliseconds silence_timeout, LaneQueue<Window>& queue, std::function<void()> on_end)
+                           double hop_seconds, std::chrono::milliseconds silence_timeout, LaneQueue<Window>& queue,
+                           std::function<void()> on_end)
     : index_(index),
       config_(std::move(config)),
       open_(std::move(open)),

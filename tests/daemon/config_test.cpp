@@ -97,16 +97,23 @@ TEST(Config, RefusesToPublishBeyondLoopback) {
 }
 
 TEST(Config, TakesOneLoopbackAddressAndNothingAfterIt) {
-    for (const char* listen : {"127.0.0.1:1,0.0.0.0:2", "127.0.0.1:1,+2", "127.0.0.1:1s", "127.0.0.1:", "127.0.0.1:99999", "127.0.0.1:*", "localhost:1"}) {
+    for (const char* listen : {"127.0.0.1:1,0.0.0.0:2", "127.0.0.1:1,+2", "127.0.0.1:1s",
+                               "127.0.0.1:", "127.0.0.1:99999", "127.0.0.1:*", "localhost:1"}) {
         EXPECT_EQ(faults_of(std::string(kSmallest) + "[http]\nlisten = '" + listen + "'\n").size(), 1U) << listen;
     }
-    for (const char* endpoint : {"tcp://127.0.0.1:abc", "tcp://127.0.0.1:99999", "tcp://localhost:1", "tcp://127.0.0.1:1,tcp://0.0.0.0:2"}) {
-        EXPECT_EQ(faults_of(std::string(kSmallest) + "[publish]\nendpoint = '" + endpoint + "'\n").size(), 1U) << endpoint;
+    for (const char* endpoint :
+         {"tcp://127.0.0.1:abc", "tcp://127.0.0.1:99999", "tcp://localhost:1", "tcp://127.0.0.1:1,tcp://0.0.0.0:2"}) {
+        EXPECT_EQ(faults_of(std::string(kSmallest) + "[publish]\nendpoint = '" + endpoint + "'\n").size(), 1U)
+            << endpoint;
     }
-    EXPECT_TRUE(faults_of(std::string(kSmallest) + "[publish]\nendpoint = 'tcp://[::1]:*'\n[http]\nlisten = '[::1]:0'\n").empty());
+    EXPECT_TRUE(
+        faults_of(std::string(kSmallest) + "[publish]\nendpoint = 'tcp://[::1]:*'\n[http]\nlisten = '[::1]:0'\n")
+            .empty());
 }
 
-TEST(Config, SaysOnlyThatItIsNotToml) { EXPECT_EQ(faults_of("= nonsense").size(), 1U); }
+TEST(Config, SaysOnlyThatItIsNotToml) {
+    EXPECT_EQ(faults_of("= nonsense").size(), 1U);
+}
 
 TEST(Config, NamesAModelThatCannotBeOpened) {
     const auto path = std::filesystem::temp_directory_path() / "chorus_config_test.toml";
