@@ -240,6 +240,15 @@ TEST(FileSource, ReadsACutWavAsFarAsItGoes) {
     EXPECT_EQ(recording.samples.size(), 2 * 7'000U);
 }
 
+TEST(FileSource, RefusesMoreChannelsThanCanBeConverted) {
+    const auto launch = [](int channels) {
+        return "audiotestsrc num-buffers=20 ! audio/x-raw,rate=16000,channel-mask=(bitmask)0,channels=" + std::to_string(channels);
+    };
+    EXPECT_THAT(failure_of({.name = "array", .launch = launch(64)}), HasSubstr("array: 64 channels are more than the 63"));
+    const auto source = open_gstreamer_source({.name = "array", .launch = launch(63)});
+    EXPECT_EQ(record(*source).channels, 63);
+}
+
 TEST(FileSource, NeverShiftsChannelsWhenBytesComeCutAnywhere) {
     const TemporaryFolder folder;
     auto wav = noise(3, 10'000);
