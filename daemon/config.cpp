@@ -152,6 +152,18 @@ Config read_config(ConfigSection root) {
     config.publish_scores = publish.flag("scores", config.publish_scores);
     config.status_interval = seconds(publish.number("status_seconds", 10.0, 0.1, 3600.0));
 
+    auto journal = root.section("journal");
+    config.journal_path = journal.text("path", config.journal_path);
+    config.journal_keep_days = static_cast<int>(journal.integer("keep_days", config.journal_keep_days, 1, 36'500));
+    config.journal_max_mib = static_cast<int>(journal.integer("max_mib", config.journal_max_mib, 1, 1 << 20));
+    auto replay = root.section("replay");
+    config.replay_endpoint = replay.text("endpoint", config.replay_endpoint);
+    if (!config.replay_endpoint.empty() && !is_loopback_address(config.replay_endpoint, "tcp://") &&
+        !config.replay_endpoint.starts_with("ipc://")) {
+        replay.fault("endpoint",
+                     "must be on loopback (tcp://127.0.0.1:PORT) or ipc://: it is neither encrypted nor authenticated");
+    }
+
     auto http = root.section("http");
     config.http_listen = http.text("listen", config.http_listen);
     if (!config.http_listen.empty() && !is_loopback_address(config.http_listen, "")) {

@@ -50,6 +50,11 @@ struct Config {
     bool publish_scores = false;
     std::chrono::milliseconds status_interval{10'000};
 
+    std::string journal_path = "/var/lib/chorus/journal.db";  // empty: no journal, no replay
+    int journal_keep_days = 365;
+    int journal_max_mib = 256;
+    std::string replay_endpoint = "tcp://127.0.0.1:7741";  // empty: no replay
+
     std::string http_listen = "127.0.0.1:9740";  // empty: no HTTP
     std::chrono::milliseconds silence_timeout{10'000};
     std::string log_level = "info";

@@ -33,6 +33,11 @@ prometheus::Counter& counter(prometheus::Registry& registry, const std::string& 
     return prometheus::BuildCounter().Name(name).Help(help).Labels({{"station", station}}).Register(registry).Add({});
 }
 
+prometheus::Gauge& gauge(prometheus::Registry& registry, const std::string& station, const std::string& name,
+                         const std::string& help) {
+    return prometheus::BuildGauge().Name(name).Help(help).Labels({{"station", station}}).Register(registry).Add({});
+}
+
 MetricFamily family(const std::string& name, const std::string& help, MetricType type) {
     MetricFamily made;
     made.name = name;
@@ -132,6 +137,15 @@ Metrics::Metrics(const std::string& station)
       messages_published(counter(*registry_, station, "chorus_messages_published_total", "Messages handed to ZeroMQ")),
       messages_dropped(counter(*registry_, station, "chorus_messages_dropped_total",
                                "Messages dropped because the feed fell behind")),
+      events_dropped(counter(*registry_, station, "chorus_events_dropped_total",
+                             "Events dropped because the journal could not be written for too long")),
+      journal_errors(
+          counter(*registry_, station, "chorus_journal_errors_total", "Failed attempts to write the journal")),
+      journal_events(gauge(*registry_, station, "chorus_journal_events", "Messages of events the journal holds")),
+      journal_bytes(gauge(*registry_, station, "chorus_journal_bytes", "Bytes the journal uses")),
+      journal_last_seq(gauge(*registry_, station, "chorus_journal_last_seq", "The last sequence number given out")),
+      journal_waiting(gauge(*registry_, station, "chorus_journal_waiting", "Events that wait for the journal")),
+      disk_free_bytes(gauge(*registry_, station, "chorus_disk_free_bytes", "Free space where the journal is")),
       events_(prometheus::BuildCounter()
                   .Name("chorus_events_total")
                   .Help("Event messages by class and phase")
@@ -142,6 +156,11 @@ Metrics::Metrics(const std::string& station)
                     .Help("Runs of hits that made no event")
                     .Labels({{"station", station}})
                     .Register(*registry_)),
+      replays_(prometheus::BuildCounter()
+                   .Name("chorus_replay_requests_total")
+                   .Help("Requests for missed events")
+                   .Labels({{"station", station}})
+                   .Register(*registry_)),
       model_info_(prometheus::BuildGauge()
                       .Name("chorus_model_info")
                       .Help("The model in use")
@@ -163,6 +182,10 @@ void Metrics::count_event(const std::string& source, int channel, const std::str
 
 void Metrics::count_rejected(const std::string& reason, double count) {
     rejected_.Add({{"reason", reason}}).Increment(count);
+}
+
+void Metrics::count_replay(bool answered) {
+    replays_.Add({{"result", answered ? "ok" : "bad"}}).Increment();
 }
 
 void Metrics::set_model(const Bundle& bundle) {

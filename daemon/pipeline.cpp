@@ -182,7 +182,7 @@ void Pipeline::score(std::vector<Window>& batch) {
         detect(window, scores);
         runners_[window.source]->ledger().analysed(window.channel, window.booked_samples);
         metrics_.top_score.Observe(static_cast<double>(*std::max_element(scores.begin(), scores.end())));
-        sink_.on_scores(window, scores);
+        sink_.on_scores(config_.sources[window.source].name, window, scores);
     }
 }
 

@@ -13,6 +13,7 @@
 #include "daemon/feed.h"
 #include "daemon/http_server.h"
 #include "daemon/pipeline.h"
+#include "daemon/replay.h"
 
 namespace chorus {
 namespace {
@@ -37,7 +38,21 @@ bool wait_for_signal(const sigset_t& signals, std::chrono::milliseconds timeout)
     return sigtimedwait(&signals, nullptr, &time) > 0;
 }
 
-std::map<std::string, HttpServer::Page> pages(const Metrics& metrics, const Pipeline& pipeline) {
+FeedOptions feed_options(const Config& config) {
+    FeedOptions options{.station = config.station,
+                        .endpoint = config.publish_endpoint,
+                        .scores = config.publish_scores,
+                        .status_interval = config.status_interval,
+                        .journal = {}};
+    if (!config.journal_path.empty()) {
+        options.journal = {.path = config.journal_path,
+                           .keep = std::chrono::days(config.journal_keep_days),
+                           .max_bytes = std::int64_t{config.journal_max_mib} << 20};
+    }
+    return options;
+}
+
+std::map<std::string, HttpServer::Page> pages(const Metrics& metrics, const Pipeline& pipeline, const Feed& feed) {
     return {
         {"/metrics",
          [&] {
@@ -45,7 +60,9 @@ std::map<std::string, HttpServer::Page> pages(const Metrics& metrics, const Pipe
          }},
         {"/healthz",
          [&] {
-             const auto reason = pipeline.ill_health();
+             auto reason = pipeline.ill_health();
+             if (const auto fault = feed.journal_fault(); reason.empty() && !fault.empty())
+                 reason = "journal: " + fault;
              return HttpResponse{.status = reason.empty() ? 200 : 503, .body = (reason.empty() ? "ok" : reason) + "\n"};
          }},
         {"/readyz", [&] {
@@ -64,11 +81,10 @@ int run_service(const std::filesystem::path& config_path) {
 
     Metrics metrics(config.station);
     metrics.set_model(station.bundle);
-    Feed feed({.station = config.station,
-               .endpoint = config.publish_endpoint,
-               .scores = config.publish_scores,
-               .status_interval = config.status_interval},
-              station.bundle, metrics);
+    Feed feed(feed_options(config), station.bundle, metrics);
+    std::optional<ReplayServer> replay;
+    if (!config.journal_path.empty() && !config.replay_endpoint.empty())
+        replay.emplace(config.replay_endpoint, config.journal_path, metrics);
     const FrontEnd front_end(station.bundle.front_end);
     const auto classifier =
         open_classifier(config.bundle, station.bundle, {.device = config.device, .threads = config.threads});
@@ -84,15 +100,14 @@ int run_service(const std::filesystem::path& config_path) {
         }
     } stop_in_order{pipeline, feed};
 
-    std::vector<std::string> names;
-    for (const auto& source : config.sources) names.push_back(source.name);
-    feed.start([&] { return pipeline.sources(); }, names);
+    feed.start([&] { return pipeline.sources(); });
     std::optional<HttpServer> http;
-    if (!config.http_listen.empty()) http.emplace(config.http_listen, pages(metrics, pipeline));
+    if (!config.http_listen.empty()) http.emplace(config.http_listen, pages(metrics, pipeline, feed));
 
     spdlog::info("station {}: model {} ({}, {} classes) on {}", config.station, station.bundle.id,
                  to_string(station.bundle.architecture), station.bundle.labels.size(), classifier->description());
     spdlog::info("publishing on {}", feed.endpoint());
+    if (replay) spdlog::info("replaying on {}", replay->endpoint());
     if (http)
         spdlog::info("serving HTTP on {}:{}", config.http_listen.substr(0, config.http_listen.rfind(':')),
                      http->port());
