@@ -128,6 +128,7 @@ Config read_config(ConfigSection root) {
     config.max_batch = static_cast<int>(analysis.integer("max_batch", config.max_batch, 1, 64));
     config.max_batch_delay = seconds(analysis.number("max_batch_delay_seconds", 0.02, 0.0, 10.0));
     config.queue_windows = static_cast<int>(analysis.integer("queue_windows", config.queue_windows, 1, 65536));
+    config.widen_hop = analysis.choice("overload", {"drop", "widen-hop"}, "drop") == "widen-hop";
     config.silence_timeout = seconds(analysis.number("silence_timeout_seconds", 10.0, 0.5, 3600.0));
 
     config.detection = read_detection(root.section("detection"));
@@ -214,6 +215,37 @@ Config parse_config(std::string_view text, const std::string& file) {
     auto config = read_config(document.root());
     document.finish();
     return config;
+}
+
+void Config::adopt_reloadable(const Config& next) {
+    hop_seconds = next.hop_seconds;
+    widen_hop = next.widen_hop;
+    silence_timeout = next.silence_timeout;
+    detection = next.detection;
+    sources = next.sources;
+    log_level = next.log_level;
+}
+
+std::vector<std::string> keys_that_need_a_restart(const Config& now, const Config& next) {
+    std::vector<std::string> keys;
+    const auto compare = [&](const char* key, auto member) {
+        if (now.*member != next.*member) keys.emplace_back(key);
+    };
+    compare("station.name", &Config::station);
+    compare("model.device", &Config::device);
+    compare("model.threads", &Config::threads);
+    compare("analysis.max_batch", &Config::max_batch);
+    compare("analysis.max_batch_delay_seconds", &Config::max_batch_delay);
+    compare("analysis.queue_windows", &Config::queue_windows);
+    compare("publish.endpoint", &Config::publish_endpoint);
+    compare("publish.scores", &Config::publish_scores);
+    compare("publish.status_seconds", &Config::status_interval);
+    compare("journal.path", &Config::journal_path);
+    compare("journal.keep_days", &Config::journal_keep_days);
+    compare("journal.max_mib", &Config::journal_max_mib);
+    compare("replay.endpoint", &Config::replay_endpoint);
+    compare("http.listen", &Config::http_listen);
+    return keys;
 }
 
 std::optional<UtcTime> start_from_file_name(const std::filesystem::path& path) {

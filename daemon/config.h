@@ -30,6 +30,7 @@ struct DetectionConfig {
     int min_windows = 1;
     double merge_gap_seconds = 1.0;
     double update_seconds = 10.0;  // between updates of an open event
+    bool operator==(const DetectionConfig&) const = default;
 };
 
 struct Config {
@@ -42,6 +43,7 @@ struct Config {
     int max_batch = 16;
     std::chrono::milliseconds max_batch_delay{20};
     int queue_windows = 64;  // per source
+    bool widen_hop = false;  // under overload, before sound is dropped
 
     DetectionConfig detection;
     std::vector<SourceConfig> sources;
@@ -58,7 +60,13 @@ struct Config {
     std::string http_listen = "127.0.0.1:9740";  // empty: no HTTP
     std::chrono::milliseconds silence_timeout{10'000};
     std::string log_level = "info";
+
+    /// Takes over what reload() of the pipeline and the log take over.
+    void adopt_reloadable(const Config& next);
 };
+
+/// The keys that differ and that a running daemon doesn't take over.
+std::vector<std::string> keys_that_need_a_restart(const Config& now, const Config& next);
 
 /// A configuration and the model it names.
 struct Station {

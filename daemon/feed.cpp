@@ -274,6 +274,7 @@ std::string Feed::status_json() const {
         each["state"] = to_string(source.state);
         each["error"] = source.error.empty() ? nlohmann::ordered_json(nullptr) : nlohmann::ordered_json(source.error);
         each["sample_rate_hz"] = source.sample_rate_hz;
+        each["hop_seconds"] = source.hop_seconds;
         each["reconnects"] = source.reconnects;
         each["gap_seconds"] = std::round(source.gap_seconds * 1e3) / 1e3;
         each["channels"] = nlohmann::ordered_json::array();

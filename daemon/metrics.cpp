@@ -75,6 +75,7 @@ class Metrics::SourceCollector : public prometheus::Collectable {
             family("chorus_source_reconnects_total", "Times the source was opened again", MetricType::Counter);
         auto gaps = family("chorus_gaps_total", "Interruptions of the sound", MetricType::Counter);
         auto gap_seconds = family("chorus_gap_seconds_total", "Sound lost in gaps", MetricType::Counter);
+        auto hop = family("chorus_hop_seconds", "Time between windows; wider under overload", MetricType::Gauge);
         auto synced =
             family("chorus_clock_synced", "1 while the kernel holds the clock to be synchronised", MetricType::Gauge);
         auto in = family("chorus_samples_in_total", "Samples that came in", MetricType::Counter);
@@ -92,6 +93,7 @@ class Metrics::SourceCollector : public prometheus::Collectable {
             add(reconnects, labels, static_cast<double>(source.reconnects));
             add(gaps, labels, static_cast<double>(source.gaps));
             add(gap_seconds, labels, source.gap_seconds);
+            if (source.hop_seconds > 0) add(hop, labels, source.hop_seconds);
             add(synced, labels, source.clock_synced ? 1 : 0);
             for (std::size_t channel = 0; channel < source.channels.size(); ++channel) {
                 const auto& [samples, sound] = source.channels[channel];
@@ -110,7 +112,8 @@ class Metrics::SourceCollector : public prometheus::Collectable {
                 }
             }
         }
-        return {up, reconnects, gaps, gap_seconds, synced, in, analysed, dropped, pending, windows, level, clipped};
+        return {up,       reconnects, gaps,    gap_seconds, hop,   synced, in,
+                analysed, dropped,    pending, windows,     level, clipped};
     }
 
   private:
@@ -161,6 +164,11 @@ Metrics::Metrics(const std::string& station)
                    .Help("Requests for missed events")
                    .Labels({{"station", station}})
                    .Register(*registry_)),
+      reloads_(prometheus::BuildCounter()
+                   .Name("chorus_config_reloads_total")
+                   .Help("Reloads of the configuration")
+                   .Labels({{"station", station}})
+                   .Register(*registry_)),
       model_info_(prometheus::BuildGauge()
                       .Name("chorus_model_info")
                       .Help("The model in use")
@@ -172,7 +180,10 @@ Metrics::Metrics(const std::string& station)
                          .Labels({{"station", station}})
                          .Register(*registry_)),
       source_collector_(std::make_shared<SourceCollector>(station)) {
+    // There from the start, so that a first increment shows as one.
     rejected_.Add({{"reason", "min_windows"}});
+    for (const char* result : {"ok", "bad"}) replays_.Add({{"result", result}});
+    for (const char* result : {"applied", "refused"}) reloads_.Add({{"result", result}});
 }
 
 void Metrics::count_event(const std::string& source, int channel, const std::string& code, const std::string& phase) {
@@ -186,6 +197,10 @@ void Metrics::count_rejected(const std::string& reason, double count) {
 
 void Metrics::count_replay(bool answered) {
     replays_.Add({{"result", answered ? "ok" : "bad"}}).Increment();
+}
+
+void Metrics::count_reload(bool applied) {
+    reloads_.Add({{"result", applied ? "applied" : "refused"}}).Increment();
 }
 
 void Metrics::set_model(const Bundle& bundle) {

@@ -46,6 +46,7 @@ class Metrics {
     void count_event(const std::string& source, int channel, const std::string& code, const std::string& phase);
     void count_rejected(const std::string& reason, double count);
     void count_replay(bool answered);
+    void count_reload(bool applied);
     void set_model(const Bundle& bundle);
 
     /// Where the reports on sources come from at each scrape; an empty function forgets it.
@@ -60,6 +61,7 @@ class Metrics {
     prometheus::Family<prometheus::Counter>& events_;
     prometheus::Family<prometheus::Counter>& rejected_;
     prometheus::Family<prometheus::Counter>& replays_;
+    prometheus::Family<prometheus::Counter>& reloads_;
     prometheus::Family<prometheus::Gauge>& model_info_;
     prometheus::Family<prometheus::Gauge>& model_created_;
     std::shared_ptr<SourceCollector> source_collector_;
