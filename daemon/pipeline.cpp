@@ -156,9 +156,8 @@ void Pipeline::supervise(MonotonicTime now) {
     const double factor = config_.widen_hop ? widener_.update(now, fill) : 1;
     if (factor != hop_factor_) {
         const double before = hop_factor_.exchange(factor);
-        spdlog::warn("analysis: {}, a window every {:g} s instead of {:g} s",
-                     factor > before ? "falls behind" : "has caught up", config_.hop_seconds * factor,
-                     config_.hop_seconds);
+        spdlog::warn("analysis: {}; from now on a window every {:g} s",
+                     factor > before ? "falls behind" : "has caught up", config_.hop_seconds * factor);
     }
     if (now >= next_drops_) {
         say_drops();
