@@ -6,11 +6,15 @@
 #include <utility>
 #include <zmq.hpp>
 
+#include "streaming/endpoint.h"
+#include "streaming/messaging.h"
+
 namespace chorus {
 namespace {
 
-constexpr int kQueuedMessages = 10'000;            // for each peer; beyond it that peer loses messages
-constexpr std::chrono::milliseconds kLinger{300};  // unsent messages may delay a stop by this
+constexpr int kQueuedMessages = 10'000;               // for each peer; beyond it that peer loses messages
+constexpr std::int64_t kLongestSubscription = 4'096;  // bytes; whoever sends more is disconnected
+constexpr std::chrono::milliseconds kLinger{300};     // unsent messages may delay a stop by this
 constexpr std::chrono::milliseconds kHeartbeat{5'000};
 constexpr std::chrono::milliseconds kHeartbeatTimeout{15'000};
 
@@ -25,26 +29,41 @@ void notice_dead_peers(zmq::socket_t& socket) {
     socket.set(zmq::sockopt::tcp_keepalive_cnt, 3);
 }
 
-// libzmq would quietly take the port's lower 16 bits.
-void check_port(const std::string& endpoint) {
-    const auto port = endpoint.substr(endpoint.rfind(':') + 1);
-    const bool is_number = !port.empty() && port.find_first_not_of("0123456789") == std::string::npos;
-    if (is_number && (port.size() > 5 || std::stoi(port) > 65535)) {
-        throw std::runtime_error(fmt::format("{}: port {} is not in 0..65535", endpoint, port));
+// libzmq would quietly take a port's lower 16 bits, and reads IPv6 addresses only when told to.
+void check_endpoint(zmq::socket_t& socket, const std::string& endpoint) {
+    if (!endpoint.starts_with("tcp://")) return;
+    const auto address = parse_tcp_endpoint(endpoint);
+    if (!address) {
+        throw std::runtime_error(fmt::format("{}: is not tcp://HOST:PORT with a port of 0 to 65535", endpoint));
     }
+    socket.set(zmq::sockopt::ipv6, address->host.starts_with('['));
 }
 
 }  // namespace
 
 struct Publisher::Socket {
-    zmq::context_t context{1};
-    zmq::socket_t pub{context, zmq::socket_type::pub};
+    std::unique_ptr<Messaging> own_messaging;  // before the socket, which it outlives
+    zmq::socket_t pub;
+
+    explicit Socket(Messaging& messaging) : pub(messaging.context(), zmq::socket_type::pub) {}
+    explicit Socket(std::unique_ptr<Messaging> own)
+        : own_messaging(std::move(own)), pub(own_messaging->context(), zmq::socket_type::pub) {}
 };
 
-Publisher::Publisher(const std::string& endpoint) : socket_(std::make_unique<Socket>()) {
-    check_port(endpoint);
+Publisher::Publisher(Messaging& messaging, const std::string& endpoint) : socket_(std::make_unique<Socket>(messaging)) {
+    messaging.secure(socket_->pub);
+    bind(endpoint);
+}
+
+Publisher::Publisher(const std::string& endpoint) : socket_(std::make_unique<Socket>(std::make_unique<Messaging>())) {
+    bind(endpoint);
+}
+
+void Publisher::bind(const std::string& endpoint) {
     auto& pub = socket_->pub;
+    check_endpoint(pub, endpoint);
     pub.set(zmq::sockopt::sndhwm, kQueuedMessages);
+    pub.set(zmq::sockopt::maxmsgsize, kLongestSubscription);
     pub.set(zmq::sockopt::linger, static_cast<int>(kLinger.count()));
     notice_dead_peers(pub);
     try {
@@ -68,9 +87,11 @@ struct Subscriber::Socket {
     zmq::socket_t sub{context, zmq::socket_type::sub};
 };
 
-Subscriber::Subscriber(const std::string& endpoint, const std::string& prefix) : socket_(std::make_unique<Socket>()) {
-    check_port(endpoint);
+Subscriber::Subscriber(const std::string& endpoint, const std::string& prefix, const std::optional<CurveClient>& keys)
+    : socket_(std::make_unique<Socket>()) {
     auto& sub = socket_->sub;
+    check_endpoint(sub, endpoint);
+    if (keys) use_curve_client(sub, *keys);
     sub.set(zmq::sockopt::rcvhwm, kQueuedMessages);
     sub.set(zmq::sockopt::linger, 0);
     notice_dead_peers(sub);

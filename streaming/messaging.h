@@ -1,0 +1,43 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+
+#include "streaming/curve.h"
+
+namespace zmq {
+class context_t;
+class socket_t;
+}  // namespace zmq
+
+namespace chorus {
+
+/// The ZeroMQ context that a daemon's servers share, and who may connect to them: with keys, only CURVE clients whose
+/// public key is allowed, which a thread ("zap") decides (RFC 27); without, whoever reaches a socket. Outlives its
+/// sockets.
+class Messaging {
+  public:
+    /// `on_refused` is called by the zap thread for each client it turns away; the log tells of them once a minute.
+    explicit Messaging(std::optional<CurveServer> server = std::nullopt, std::function<void()> on_refused = {});
+    ~Messaging();
+    Messaging(const Messaging&) = delete;
+    Messaging& operator=(const Messaging&) = delete;
+
+    zmq::context_t& context();
+
+    /// Makes a server's socket of this context ask for keys, where there are any. Before its bind().
+    void secure(zmq::socket_t& socket) const;
+
+  private:
+    class Gate;
+    std::unique_ptr<zmq::context_t> context_;
+    std::optional<CurveServer> server_;
+    std::unique_ptr<Gate> gate_;  // before the context goes
+};
+
+/// Makes a client's socket show its keys. Before its connect().
+void use_curve_client(zmq::socket_t& socket, const CurveClient& client);
+
+}  // namespace chorus
