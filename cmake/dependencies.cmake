@@ -17,11 +17,8 @@ pkg_check_modules(SOXR REQUIRED IMPORTED_TARGET soxr)
 pkg_check_modules(SNDFILE REQUIRED IMPORTED_TARGET sndfile)
 pkg_check_modules(SQLITE REQUIRED IMPORTED_TARGET sqlite3)
 pkg_check_modules(SYSTEMD REQUIRED IMPORTED_TARGET libsystemd)
-find_library(CIVETWEB_LIBRARY civetweb REQUIRED)
-find_path(CIVETWEB_INCLUDE_DIR civetweb.h REQUIRED)
-add_library(civetweb UNKNOWN IMPORTED)
-set_target_properties(civetweb PROPERTIES IMPORTED_LOCATION ${CIVETWEB_LIBRARY}
-                                          INTERFACE_INCLUDE_DIRECTORIES ${CIVETWEB_INCLUDE_DIR})
+pkg_check_modules(MICROHTTPD REQUIRED IMPORTED_TARGET libmicrohttpd)
+pkg_check_modules(CRYPT REQUIRED IMPORTED_TARGET libcrypt)
 
 if(CHORUS_TORCH)
   find_package(Torch REQUIRED)

@@ -1,136 +1,173 @@
 #include "daemon/http_server.h"
 
-#include <civetweb.h>
-#include <dlfcn.h>
+#include <arpa/inet.h>
 #include <fmt/format.h>
-#include <pthread.h>
+#include <microhttpd.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 
-#include <atomic>
-#include <chrono>
+#include <array>
+#include <cstdarg>
+#include <cstdio>
 #include <cstring>
 #include <mutex>
 #include <stdexcept>
-#include <thread>
+#include <string_view>
 
 #include "config/program.h"
-
-// CivetWeb asks for threads with stacks of 100 KiB, of which glibc takes the thread-local storage of every library
-// loaded; OpenBLAS and LibTorch alone bring 70 KiB, so that no thread can be made (EINVAL). This stands before libc's
-// own function and grants a little more.
-extern "C" int pthread_attr_setstacksize(pthread_attr_t* attributes, size_t size) noexcept {
-    constexpr size_t kLeast = 512 * 1024;
-    using Function = int (*)(pthread_attr_t*, size_t);
-    static const auto original = reinterpret_cast<Function>(dlsym(RTLD_NEXT, "pthread_attr_setstacksize"));
-    return original(attributes, size < kLeast ? kLeast : size);
-}
+#include "streaming/endpoint.h"
 
 namespace chorus {
 namespace {
 
-const char* reason_phrase(int status) {
-    switch (status) {
-        case 200:
-            return "OK";
-        case 404:
-            return "Not Found";
-        case 405:
-            return "Method Not Allowed";
-        case 503:
-            return "Service Unavailable";
-        default:
-            return "Internal Server Error";
+constexpr unsigned kConnections = 64;
+constexpr unsigned kIdleSeconds = 5;
+constexpr const char* kTlsVersions = "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2";
+
+union SocketAddress {
+    sockaddr any;
+    sockaddr_in v4;
+    sockaddr_in6 v6;
+};
+
+SocketAddress socket_address(const HostPort& address) {
+    SocketAddress result{};
+    const auto port = htons(static_cast<std::uint16_t>(address.port));
+    if (address.host.starts_with('[')) {
+        result.v6.sin6_family = AF_INET6;
+        result.v6.sin6_port = port;
+        inet_pton(AF_INET6, address.host.substr(1, address.host.size() - 2).c_str(), &result.v6.sin6_addr);
+    } else {
+        result.v4.sin_family = AF_INET;
+        result.v4.sin_port = port;
+        if (address.host != "*") inet_pton(AF_INET, address.host.c_str(), &result.v4.sin_addr);
     }
+    return result;
 }
 
-void reply(mg_connection* connection, const HttpResponse& response, bool with_body) {
-    mg_printf(connection,
-              "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\nCache-Control: no-store\r\n"
-              "X-Content-Type-Options: nosniff\r\n\r\n",
-              response.status, reason_phrase(response.status), response.content_type.c_str(), response.body.size());
-    if (with_body) mg_write(connection, response.body.data(), response.body.size());
+struct FreeText {
+    void operator()(char* text) const { MHD_free(text); }
+};
+using Text = std::unique_ptr<char, FreeText>;
+
+struct DestroyResponse {
+    void operator()(MHD_Response* response) const { MHD_destroy_response(response); }
+};
+using Response = std::unique_ptr<MHD_Response, DestroyResponse>;
+
+Response make_response(HttpResponse page) {
+    Response response(MHD_create_response_from_buffer(page.body.size(), page.body.data(), MHD_RESPMEM_MUST_COPY));
+    if (!response) return response;
+    MHD_add_response_header(response.get(), "Content-Type", page.content_type.c_str());
+    MHD_add_response_header(response.get(), "Cache-Control", "no-store");
+    MHD_add_response_header(response.get(), "X-Content-Type-Options", "nosniff");
+    return response;
+}
+
+MHD_Result reply(MHD_Connection* connection, const HttpResponse& page) {
+    const auto response = make_response(page);
+    if (!response) return MHD_NO;
+    return MHD_queue_response(connection, static_cast<unsigned>(page.status), response.get());
+}
+
+MHD_Result ask_for_password(MHD_Connection* connection) {
+    const auto response = make_response({.status = 401, .body = "name and password, please\n"});
+    return response ? MHD_queue_basic_auth_fail_response(connection, "chorus", response.get()) : MHD_NO;
 }
 
 }  // namespace
 
 struct HttpServer::Impl {
-    std::map<std::string, Page> pages;
-    mg_context* context = nullptr;
-    std::string first_error;  // what CivetWeb logs while it starts; what follows the first says less
+    const std::map<std::string, Page> pages;
+    HttpUsers users;
+    MHD_Daemon* daemon = nullptr;
     std::mutex mutex;
+    std::string first_error;  // what the library logs while it starts; what follows the first says less
 
-    static int on_log(const mg_connection* connection, const char* message) noexcept {
-        auto* self = static_cast<Impl*>(mg_get_user_data(mg_get_context(connection)));
-        if (self != nullptr) {
-            const std::lock_guard lock(self->mutex);
-            if (self->first_error.empty()) self->first_error = message;
-        }
-        return 1;
+    Impl(std::map<std::string, Page> all_pages, PasswordHashes hashes)
+        : pages(std::move(all_pages)), users(std::move(hashes)) {}
+
+    __attribute__((format(printf, 2, 0))) static void on_log(void* data, const char* format, va_list values) noexcept {
+        auto* const self = static_cast<Impl*>(data);
+        std::array<char, 512> line{};
+        std::vsnprintf(line.data(), line.size(), format, values);
+        const std::lock_guard lock(self->mutex);
+        if (!self->first_error.empty()) return;
+        self->first_error = line.data();
+        self->first_error.erase(self->first_error.find_last_not_of(" \n") + 1);
     }
 
-    static int on_request(mg_connection* connection, void* data) noexcept {
-        const auto& self = *static_cast<const Impl*>(data);
-        const mg_request_info* request = mg_get_request_info(connection);
-        const bool head = std::strcmp(request->request_method, "HEAD") == 0;
-        HttpResponse response;
+    // Called twice a request: with its header, when *seen is null, and with its end.
+    static MHD_Result on_request(void* data, MHD_Connection* connection, const char* url, const char* method,
+                                 const char*, const char*, size_t*, void** seen) noexcept {
+        auto& self = *static_cast<Impl*>(data);
         try {
-            const auto page = self.pages.find(request->local_uri);
-            if (!head && std::strcmp(request->request_method, "GET") != 0) {
-                response = {.status = 405, .body = "GET or HEAD\n"};
-            } else if (page == self.pages.end()) {
-                response = {.status = 404, .body = "not here\n"};
-            } else {
-                response = page->second();
+            const std::string_view verb(method);
+            if (verb != MHD_HTTP_METHOD_GET && verb != MHD_HTTP_METHOD_HEAD) {
+                return reply(connection, {.status = 405, .body = "GET or HEAD\n"});
             }
+            if (*seen == nullptr) {
+                *seen = data;
+                return MHD_YES;
+            }
+            if (!self.users.empty()) {
+                const auto answer = self.who_asks(connection);
+                if (answer == HttpUsers::Answer::kRefused) return ask_for_password(connection);
+                if (answer == HttpUsers::Answer::kLater) {
+                    return reply(connection, {.status = 429, .body = "too many wrong passwords: try again later\n"});
+                }
+            }
+            const auto page = self.pages.find(url);
+            if (page == self.pages.end()) return reply(connection, {.status = 404, .body = "not here\n"});
+            return reply(connection, page->second());
         } catch (...) {
-            response = {.status = 500, .body = current_exception_message() + "\n"};
+            return reply(connection, {.status = 500, .body = current_exception_message() + "\n"});
         }
-        reply(connection, response, !head);
-        return response.status;
+    }
+
+    HttpUsers::Answer who_asks(MHD_Connection* connection) {
+        char* raw_password = nullptr;
+        const Text user(MHD_basic_auth_get_username_password(connection, &raw_password));
+        const Text password(raw_password);
+        if (!user || !password) return HttpUsers::Answer::kRefused;
+        return users.check(user.get(), password.get(), std::chrono::steady_clock::now());
     }
 };
 
-HttpServer::HttpServer(const std::string& listen, std::map<std::string, Page> pages) : impl_(std::make_unique<Impl>()) {
-    static std::once_flag once;
-    std::call_once(once, [] { mg_init_library(0); });
-
-    impl_->pages = std::move(pages);
-    mg_callbacks callbacks{};
-    callbacks.log_message = &Impl::on_log;
-    const char* options[] = {"listening_ports",
-                             listen.c_str(),
-                             "num_threads",
-                             "8",
-                             "request_timeout_ms",
-                             "3000",
-                             "enable_keep_alive",
-                             "yes",
-                             "keep_alive_timeout_ms",
-                             "5000",
-                             nullptr};
-    impl_->context = mg_start(&callbacks, impl_.get(), options);
-    if (impl_->context == nullptr) {
-        throw std::runtime_error(fmt::format(
-            "cannot serve HTTP on {}: {}", listen,
-            impl_->first_error.empty() ? "the port is taken or the address is not ours" : impl_->first_error));
+HttpServer::HttpServer(const std::string& listen, std::map<std::string, Page> pages, const HttpSecurity& security)
+    : impl_(std::make_unique<Impl>(std::move(pages), security.users)) {
+    const auto address = parse_host_port(listen);
+    if (!address || !address->is_address()) {
+        throw std::runtime_error(fmt::format("cannot serve HTTP on {}: is not ADDRESS:PORT", listen));
     }
-    host_ = listen.substr(0, listen.rfind(':'));
-    mg_server_port port{};
-    if (mg_get_server_ports(impl_->context, 1, &port) > 0) port_ = port.port;
-    mg_set_request_handler(impl_->context, "**", &Impl::on_request, impl_.get());
+    const auto socket_name = socket_address(*address);
+    unsigned flags = MHD_USE_AUTO_INTERNAL_THREAD | MHD_USE_ERROR_LOG;
+    if (socket_name.any.sa_family == AF_INET6) flags |= MHD_USE_IPv6;
+    std::array<MHD_OptionItem, 4> tls{};
+    if (!security.certificate_pem.empty()) {
+        flags |= MHD_USE_TLS;
+        auto* const pem = const_cast<char*>(security.certificate_pem.c_str());
+        tls = {{{MHD_OPTION_HTTPS_MEM_CERT, 0, pem},
+                {MHD_OPTION_HTTPS_MEM_KEY, 0, pem},
+                {MHD_OPTION_HTTPS_PRIORITIES, 0, const_cast<char*>(kTlsVersions)},
+                {MHD_OPTION_END, 0, nullptr}}};
+    }
+    impl_->daemon = MHD_start_daemon(flags, 0, nullptr, nullptr, &Impl::on_request, impl_.get(),  //
+                                     MHD_OPTION_EXTERNAL_LOGGER, &Impl::on_log, impl_.get(),      //
+                                     MHD_OPTION_SOCK_ADDR, &socket_name.any,                      //
+                                     MHD_OPTION_CONNECTION_LIMIT, kConnections,                   //
+                                     MHD_OPTION_CONNECTION_TIMEOUT, kIdleSeconds,                 //
+                                     MHD_OPTION_ARRAY, tls.data(),                                //
+                                     MHD_OPTION_END);
+    if (impl_->daemon == nullptr) {
+        throw std::runtime_error(fmt::format("cannot serve HTTP on {}: {}", listen, impl_->first_error));
+    }
+    const auto* const bound = MHD_get_daemon_info(impl_->daemon, MHD_DAEMON_INFO_BIND_PORT);
+    if (bound != nullptr) port_ = bound->port;
 }
 
 HttpServer::~HttpServer() {
-    if (impl_->context == nullptr) return;
-    // CivetWeb looks whether it shall stop only when a connection comes or 2 s have passed: so connections come.
-    std::atomic<bool> stopped{false};
-    const std::jthread visitor([&] {
-        while (!stopped) {
-            mg_close_connection(mg_connect_client(host_.c_str(), port_, 0, nullptr, 0));
-            std::this_thread::sleep_for(std::chrono::milliseconds(20));
-        }
-    });
-    mg_stop(impl_->context);
-    stopped = true;
+    if (impl_->daemon != nullptr) MHD_stop_daemon(impl_->daemon);
 }
 
 }  // namespace chorus

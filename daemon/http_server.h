@@ -5,6 +5,8 @@
 #include <memory>
 #include <string>
 
+#include "daemon/http_users.h"
+
 namespace chorus {
 
 struct HttpResponse {
@@ -13,14 +15,20 @@ struct HttpResponse {
     std::string body;
 };
 
-/// A small HTTP server (CivetWeb, threads of its own) of pages made by functions. GET and HEAD only.
+/// How pages are kept from who may not see them.
+struct HttpSecurity {
+    std::string certificate_pem;  // certificates and their private key; empty: HTTP without TLS
+    PasswordHashes users;         // empty: no password asked
+};
+
+/// A small HTTP server (libmicrohttpd, one thread of its own) of pages made by functions. GET and HEAD only.
 class HttpServer {
   public:
     using Page = std::function<HttpResponse()>;
 
-    /// `listen`: ADDRESS:PORT; port 0 takes a free one. Pages are called from the server's threads, several at once.
-    /// Throws std::runtime_error naming the address.
-    HttpServer(const std::string& listen, std::map<std::string, Page> pages);
+    /// `listen`: ADDRESS:PORT; port 0 takes a free one. Pages are called from the server's thread. With users, every
+    /// page asks for a name and a password. Throws std::runtime_error naming the address.
+    HttpServer(const std::string& listen, std::map<std::string, Page> pages, const HttpSecurity& security = {});
     /// Waits for requests under way.
     ~HttpServer();
     HttpServer(const HttpServer&) = delete;
@@ -31,7 +39,6 @@ class HttpServer {
   private:
     struct Impl;
     std::unique_ptr<Impl> impl_;
-    std::string host_;
     int port_ = 0;
 };
 
