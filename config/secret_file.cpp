@@ -115,4 +115,14 @@ std::string read_secret_file(const std::string& path) {
     return read_file(path, Privacy::kSecret);
 }
 
+std::string read_password_file(const std::string& path) {
+    auto text = read_secret_file(path);
+    if (text.ends_with('\n')) text.pop_back();
+    if (text.ends_with('\r')) text.pop_back();
+    if (text.empty() || text.find_first_of(std::string_view("\0\r\n", 3)) != std::string::npos) {
+        throw std::runtime_error(fmt::format("{}: must be one line with the password", path));
+    }
+    return text;
+}
+
 }  // namespace chorus

@@ -13,4 +13,7 @@ std::string read_listed_file(const std::string& path);
 /// $CREDENTIALS_DIRECTORY the group may read, as systemd makes it so.
 std::string read_secret_file(const std::string& path);
 
+/// The same for a file of one line, without the line's end: a password.
+std::string read_password_file(const std::string& path);
+
 }  // namespace chorus

@@ -5,11 +5,13 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "model/bundle.h"
 #include "model/classifier.h"
+#include "streaming/curve.h"
 
 namespace chorus {
 
@@ -47,6 +49,8 @@ struct ListenOptions {
     std::string format = "jsonl";  // jsonl: bodies as they come; text: a line for people
     int count = 0;                 // stop after so many messages; 0: never
     double timeout_seconds = 0;    // stop, with status 1, when nothing comes for so long; 0: never
+    std::string server_key;        // the station's public key, where it asks for keys
+    std::string key_file;          // this client's secret key, made by keygen
 };
 
 int listen_to(const ListenOptions& options);
@@ -60,5 +64,11 @@ struct ReplayOptions {
 
 /// Prints the events after a sequence number, as the stream had them.
 int replay_from(const ReplayOptions& options);
+
+/// The keys that a client shows: none where none are named. Throws std::runtime_error naming the file.
+std::optional<CurveClient> read_client_keys(const std::string& server_key, const std::string& key_file);
+
+/// Writes a new key pair to PREFIX.key and PREFIX.pub, neither of which may exist; the public key goes to stdout.
+int make_keys(const std::string& prefix);
 
 }  // namespace chorus

@@ -7,6 +7,8 @@
 #include <set>
 
 #include "config/config_reader.h"
+#include "config/secret_file.h"
+#include "daemon/security_config.h"
 #include "daemon/time_format.h"
 #include "streaming/audio_source.h"
 
@@ -39,7 +41,26 @@ std::string launch_of(ConfigSection& section, const std::string& form) {
     return launch_for_rtp(options);
 }
 
-SourceConfig read_source(ConfigSection section) {
+// The login's password stays out of the launch fragment, so that nothing that shows the fragment shows it.
+void read_rtsp_login(ConfigSection& section, SourceConfig& source, ConfigDepth depth) {
+    source.rtsp_user = section.text("rtsp_user", "");
+    const auto password_path = section.text("rtsp_password_file", "");
+    for (const char* key : {"rtsp_user", "rtsp_password_file"}) {
+        if (section.has(key) && !section.has("rtsp")) section.fault(key, "is for rtsp only");
+    }
+    if (source.rtsp_user.empty() != password_path.empty()) {
+        section.fault(source.rtsp_user.empty() ? "rtsp_password_file" : "rtsp_user",
+                      "rtsp_user and rtsp_password_file go together");
+    }
+    if (password_path.empty() || depth == ConfigDepth::kTextAlone) return;
+    try {
+        source.rtsp_password = read_password_file(password_path);
+    } catch (const std::exception& error) {
+        section.fault("rtsp_password_file", error.what());
+    }
+}
+
+SourceConfig read_source(ConfigSection section, ConfigDepth depth) {
     SourceConfig source;
     source.name = section.required_name("name");
 
@@ -50,17 +71,18 @@ SourceConfig read_source(ConfigSection section) {
     if (given.empty()) section.fault("", "needs one of launch, file, alsa, pulse, rtsp, rtp");
     // Every form is read even when there are too many, so that each one's own faults are said, too.
     for (const auto& form : given) source.launch = launch_of(section, form);
-    if (given.size() == 1 && !source.launch.empty()) {
+    if (given.size() == 1 && !source.launch.empty() && depth == ConfigDepth::kFilesToo) {
         try {
             check_launch(source.launch);
         } catch (const std::exception& error) {
             section.fault(given[0], error.what());
         }
     }
+    read_rtsp_login(section, source, depth);
     if (given.size() > 1) section.fault(given[1], fmt::format("is one too many: {} is there already", given[0]));
 
     source.is_file = given.size() == 1 && given[0] == "file";
-    if (std::error_code error; source.is_file) {
+    if (std::error_code error; source.is_file && depth == ConfigDepth::kFilesToo) {
         // Opening a FIFO or a device as a file may wait for ever.
         const auto status = std::filesystem::status(section.text("file", ""), error);
         if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status))
@@ -94,22 +116,7 @@ std::chrono::milliseconds seconds(double value) {
     return std::chrono::milliseconds(static_cast<std::int64_t>(value * 1000.0 + 0.5));
 }
 
-// PREFIX, 127.0.0.1 or [::1], ':', and one port (or '*', a free one) with nothing after it.
-bool is_loopback_address(std::string_view text, std::string_view prefix) {
-    if (!text.starts_with(prefix)) return false;
-    text.remove_prefix(prefix.size());
-    const auto colon = text.rfind(':');
-    if (colon == std::string_view::npos) return false;
-    const auto host = text.substr(0, colon);
-    const auto port = text.substr(colon + 1);
-    if (host != "127.0.0.1" && host != "[::1]") return false;
-    if (port == "*") return !prefix.empty();
-    const bool digits =
-        !port.empty() && port.size() <= 5 && port.find_first_not_of("0123456789") == std::string_view::npos;
-    return digits && std::stoi(std::string(port)) <= 65'535;
-}
-
-Config read_config(ConfigSection root) {
+Config read_config(ConfigSection root, ConfigDepth depth) {
     Config config;
     config.station = root.section("station").required_name("name");
 
@@ -135,7 +142,7 @@ Config read_config(ConfigSection root) {
 
     std::set<std::string> names;
     for (auto& section : root.sections("source")) {
-        config.sources.push_back(read_source(section));
+        config.sources.push_back(read_source(section, depth));
         const auto& name = config.sources.back().name;
         if (!name.empty() && !names.insert(name).second)
             section.fault("name", fmt::format("\"{}\" is used twice", name));
@@ -145,11 +152,8 @@ Config read_config(ConfigSection root) {
 
     auto publish = root.section("publish");
     config.publish_endpoint = publish.text("endpoint", config.publish_endpoint);
-    if (!is_loopback_address(config.publish_endpoint, "tcp://") && !config.publish_endpoint.starts_with("ipc://")) {
-        publish.fault(
-            "endpoint",
-            "must be on loopback (tcp://127.0.0.1:PORT) or ipc://: it is neither encrypted nor authenticated");
-    }
+    config.curve = read_curve(root.section("curve"), depth);
+    check_endpoint(publish, "endpoint", config.publish_endpoint, config.curve.has_value());
     config.publish_scores = publish.flag("scores", config.publish_scores);
     config.status_interval = seconds(publish.number("status_seconds", 10.0, 0.1, 3600.0));
 
@@ -167,9 +171,7 @@ Config read_config(ConfigSection root) {
 
     auto http = root.section("http");
     config.http_listen = http.text("listen", config.http_listen);
-    if (!config.http_listen.empty() && !is_loopback_address(config.http_listen, "")) {
-        http.fault("listen", "must be on loopback (127.0.0.1:PORT), or empty for no HTTP");
-    }
+    config.http_security = read_http_security(http, config.http_listen, depth);
 
     config.log_level = root.section("log").choice("level", {"trace", "debug", "info", "warning", "error"}, "info");
     return config;
@@ -196,7 +198,7 @@ Station load_station(const std::filesystem::path& path) {
     ConfigDocument document(path);
     document.throw_if_unreadable();
     Station station;
-    station.config = read_config(document.root());
+    station.config = read_config(document.root(), ConfigDepth::kFilesToo);
     if (!station.config.bundle.empty()) {
         try {
             station.bundle = read_bundle(station.config.bundle);
@@ -209,10 +211,10 @@ Station load_station(const std::filesystem::path& path) {
     return station;
 }
 
-Config parse_config(std::string_view text, const std::string& file) {
+Config parse_config(std::string_view text, const std::string& file, ConfigDepth depth) {
     ConfigDocument document(text, file);
     document.throw_if_unreadable();
-    auto config = read_config(document.root());
+    auto config = read_config(document.root(), depth);
     document.finish();
     return config;
 }

@@ -9,14 +9,18 @@
 #include <string>
 #include <vector>
 
+#include "daemon/http_server.h"
 #include "model/bundle.h"
 #include "streaming/audio_block.h"
+#include "streaming/curve.h"
 
 namespace chorus {
 
 struct SourceConfig {
     std::string name;
-    std::string launch;            // the GStreamer fragment, made from a short form where one was given
+    std::string launch;     // the GStreamer fragment, made from a short form where one was given
+    std::string rtsp_user;  // empty: none, or the URL names it
+    std::string rtsp_password;
     bool is_file = false;          // ends by itself, never drops, is not opened again
     bool realtime = false;         // a file plays at its own speed
     std::optional<UtcTime> start;  // UTC of a file's first sample
@@ -56,8 +60,10 @@ struct Config {
     int journal_keep_days = 365;
     int journal_max_mib = 256;
     std::string replay_endpoint = "tcp://127.0.0.1:7741";  // empty: no replay
+    std::optional<CurveServer> curve;
 
     std::string http_listen = "127.0.0.1:9740";  // empty: no HTTP
+    HttpSecurity http_security;
     std::chrono::milliseconds silence_timeout{10'000};
     std::string log_level = "info";
 
@@ -77,8 +83,11 @@ struct Station {
 /// Reads the configuration and opens the model; throws ConfigError with every fault of both.
 Station load_station(const std::filesystem::path& path);
 
+/// Whether reading a configuration opens the files that it names and asks GStreamer for its sources, too.
+enum class ConfigDepth { kTextAlone, kFilesToo };
+
 /// The configuration alone, without opening the model; throws ConfigError with every fault.
-Config parse_config(std::string_view text, const std::string& file);
+Config parse_config(std::string_view text, const std::string& file, ConfigDepth depth = ConfigDepth::kFilesToo);
 
 /// "<SITE>_<YYYYMMDD>_<HHMMSS>[...].wav", the usual name recorders give, read as UTC.
 std::optional<UtcTime> start_from_file_name(const std::filesystem::path& path);

@@ -53,11 +53,11 @@ std::string scores_json(const FeedOptions& options, const Bundle& bundle, const 
 
 }  // namespace
 
-Feed::Feed(FeedOptions options, const Bundle& bundle, Metrics& metrics)
+Feed::Feed(FeedOptions options, Messaging& messaging, const Bundle& bundle, Metrics& metrics)
     : options_(std::move(options)),
       bundle_(bundle),
       metrics_(metrics),
-      publisher_(options_.endpoint),
+      publisher_(messaging, options_.endpoint),
       endpoint_(publisher_.endpoint()),
       inbox_(2, kMostWaiting),
       last_turn_(std::chrono::steady_clock::now()) {

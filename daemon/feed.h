@@ -40,9 +40,9 @@ class Feed : public DetectionSink {
     /// Events that may wait for the journal; beyond, the oldest is dropped and counted.
     static constexpr std::size_t kMostWaiting = 65'536;
 
-    /// Opens the journal and binds; throws std::runtime_error naming the file or the endpoint. `bundle` outlives the
-    /// feed.
-    Feed(FeedOptions options, const Bundle& bundle, Metrics& metrics);
+    /// Opens the journal and binds; throws std::runtime_error naming the file or the endpoint. `messaging` and
+    /// `bundle` outlive the feed.
+    Feed(FeedOptions options, Messaging& messaging, const Bundle& bundle, Metrics& metrics);
     /// Publishes what waits, then ends.
     ~Feed() override;
     Feed(const Feed&) = delete;

@@ -28,7 +28,7 @@ std::string for_people(const Message& message) {
 
 int listen_to(const ListenOptions& options) {
     using namespace std::chrono_literals;
-    Subscriber subscriber(options.endpoint, options.topic);
+    Subscriber subscriber(options.endpoint, options.topic, read_client_keys(options.server_key, options.key_file));
     const auto timeout = options.timeout_seconds > 0
                              ? std::chrono::milliseconds(static_cast<std::int64_t>(options.timeout_seconds * 1e3))
                              : 24h;

@@ -18,6 +18,7 @@ struct CommandLine {
     DetectOptions detect;
     ListenOptions listen;
     ReplayOptions replay;
+    std::string key_prefix = "chorus";
 };
 
 void describe_detect(CLI::App& verb, DetectOptions& options) {
@@ -48,6 +49,16 @@ void describe_detect(CLI::App& verb, DetectOptions& options) {
     verb.add_option("FILE", options.recordings, "Recordings, or folders of them")->required();
 }
 
+// For each verb that connects to a station.
+void describe_client_keys(CLI::App& verb, std::string& server_key, std::string& key_file) {
+    auto* server =
+        verb.add_option("--server-key", server_key, "Public key of a station that asks for keys")
+            ->check([](const std::string& key) { return is_curve_key(key) ? "" : "is no key of 40 Z85 characters"; });
+    auto* own = verb.add_option("--key-file", key_file, "File of this client's secret key, made by keygen");
+    server->needs(own);
+    own->needs(server);
+}
+
 void describe_listen(CLI::App& verb, ListenOptions& options) {
     verb.add_option("ENDPOINT", options.endpoint, "For example tcp://127.0.0.1:7740")->required();
     verb.add_option("--topic", options.topic, "Only topics that begin so, for example event.");
@@ -57,6 +68,7 @@ void describe_listen(CLI::App& verb, ListenOptions& options) {
     verb.add_option("--count", options.count, "Stop after so many messages")->check(CLI::NonNegativeNumber);
     verb.add_option("--timeout", options.timeout_seconds, "Fail when nothing comes for so many seconds")
         ->check(CLI::NonNegativeNumber);
+    describe_client_keys(verb, options.server_key, options.key_file);
 }
 
 void describe_replay(CLI::App& verb, ReplayOptions& options) {
@@ -88,6 +100,10 @@ int run(int argc, char** argv) {
     describe_listen(*listen, line.listen);
     auto* replay = app.add_subcommand("replay", "Print events of a station that were missed");
     describe_replay(*replay, line.replay);
+    auto* keygen = app.add_subcommand("keygen", "Make a key pair for ZeroMQ beyond loopback; prints its public key");
+    keygen->add_option("--out", line.key_prefix, "Writes PREFIX.key (secret) and PREFIX.pub")
+        ->type_name("PREFIX")
+        ->capture_default_str();
     try {
         app.parse(argc, argv);
         if (app.get_subcommands().empty() && line.config.empty()) throw CLI::RequiredError("--config");
@@ -97,6 +113,7 @@ int run(int argc, char** argv) {
     if (detect->parsed()) return detect_in_recordings(line.detect);
     if (listen->parsed()) return listen_to(line.listen);
     if (replay->parsed()) return replay_from(line.replay);
+    if (keygen->parsed()) return make_keys(line.key_prefix);
     if (check->parsed()) return check_configuration(line.config);
     return run_service(line.config);
 }

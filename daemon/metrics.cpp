@@ -149,6 +149,8 @@ Metrics::Metrics(const std::string& station)
       journal_last_seq(gauge(*registry_, station, "chorus_journal_last_seq", "The last sequence number given out")),
       journal_waiting(gauge(*registry_, station, "chorus_journal_waiting", "Events that wait for the journal")),
       disk_free_bytes(gauge(*registry_, station, "chorus_disk_free_bytes", "Free space where the journal is")),
+      clients_refused(counter(*registry_, station, "chorus_clients_refused_total",
+                              "ZeroMQ clients whose key is not on the allow-list")),
       events_(prometheus::BuildCounter()
                   .Name("chorus_events_total")
                   .Help("Event messages by class and phase")

@@ -42,6 +42,7 @@ class Metrics {
     prometheus::Gauge& journal_last_seq;
     prometheus::Gauge& journal_waiting;
     prometheus::Gauge& disk_free_bytes;
+    prometheus::Counter& clients_refused;
 
     void count_event(const std::string& source, int channel, const std::string& code, const std::string& phase);
     void count_rejected(const std::string& reason, double count);

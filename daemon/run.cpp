@@ -16,6 +16,7 @@
 #include "daemon/pipeline.h"
 #include "daemon/replay.h"
 #include "daemon/service_manager.h"
+#include "streaming/messaging.h"
 
 namespace chorus {
 namespace {
@@ -135,7 +136,8 @@ int run_service(const std::filesystem::path& config_path) {
 
     Metrics metrics(config.station);
     metrics.set_model(station.bundle);
-    Feed feed(feed_options(config), station.bundle, metrics);
+    Messaging messaging(config.curve, [&] { metrics.clients_refused.Increment(); });
+    Feed feed(feed_options(config), messaging, station.bundle, metrics);
     std::optional<ReplayServer> replay;
     if (!config.journal_path.empty() && !config.replay_endpoint.empty())
         replay.emplace(config.replay_endpoint, config.journal_path, metrics);
@@ -143,7 +145,11 @@ int run_service(const std::filesystem::path& config_path) {
     const auto classifier =
         open_classifier(config.bundle, station.bundle, {.device = config.device, .threads = config.threads});
     Pipeline pipeline(config, station.bundle, front_end, *classifier, feed, metrics, [](const SourceConfig& source) {
-        return open_gstreamer_source({.name = source.name, .launch = source.launch, .realtime = source.realtime});
+        return open_gstreamer_source({.name = source.name,
+                                      .launch = source.launch,
+                                      .realtime = source.realtime,
+                                      .rtsp_user = source.rtsp_user,
+                                      .rtsp_password = source.rtsp_password});
     });
     struct StopInOrder {  // the feed's thread asks the pipeline for its sources
         Pipeline& pipeline;
@@ -156,15 +162,16 @@ int run_service(const std::filesystem::path& config_path) {
 
     feed.start([&] { return pipeline.sources(); });
     std::optional<HttpServer> http;
-    if (!config.http_listen.empty()) http.emplace(config.http_listen, pages(metrics, pipeline, feed));
+    if (!config.http_listen.empty()) http.emplace(config.http_listen, pages(metrics, pipeline, feed), config.http_security);
 
     spdlog::info("station {}: model {} ({}, {} classes) on {}", config.station, station.bundle.id,
                  to_string(station.bundle.architecture), station.bundle.labels.size(), classifier->description());
-    spdlog::info("publishing on {}", feed.endpoint());
+    spdlog::info("publishing on {}{}", feed.endpoint(),
+                 config.curve ? fmt::format(" to {} allowed keys", config.curve->allowed.size()) : "");
     if (replay) spdlog::info("replaying on {}", replay->endpoint());
     if (http)
-        spdlog::info("serving HTTP on {}:{}", config.http_listen.substr(0, config.http_listen.rfind(':')),
-                     http->port());
+        spdlog::info("serving HTTP{} on {}:{}", config.http_security.certificate_pem.empty() ? "" : "S",
+                     config.http_listen.substr(0, config.http_listen.rfind(':')), http->port());
     pipeline.start();
 
     ServiceManager manager;

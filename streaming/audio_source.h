@@ -30,6 +30,8 @@ struct GStreamerOptions {
     std::string name;  // in messages
     std::string launch;
     bool realtime = false;  // play a file at its own speed
+    std::string rtsp_user = {};  // with launch_for_rtsp: empty where the URL names it, or none is needed
+    std::string rtsp_password = {};
 };
 
 /// Opens and starts the pipeline; throws std::runtime_error with one clear line (no URL's user, password or query).

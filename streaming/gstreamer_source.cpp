@@ -116,6 +116,7 @@ class GStreamerSource final : public AudioSource {
   public:
     explicit GStreamerSource(const GStreamerOptions& options) : name_(options.name) {
         parse(options.launch);
+        if (!options.rtsp_user.empty()) log_in(options.rtsp_user, options.rtsp_password);
         try {
             start(options.realtime);
         } catch (...) {
@@ -182,6 +183,13 @@ class GStreamerSource final : public AudioSource {
         bound_queue(kFileQueue, "no");
         const gst::PadPtr input(gst_element_get_static_pad(queue_.get(), "sink"));
         gst_pad_add_probe(input.get(), GST_PAD_PROBE_TYPE_EVENT_DOWNSTREAM, forget_positions, nullptr, nullptr);
+    }
+
+    // As properties, since a launch fragment may be shown.
+    void log_in(const std::string& user, const std::string& password) {
+        const gst::ElementPtr rtsp(gst_bin_get_by_name(GST_BIN(pipeline_.get()), "rtspsrc"));
+        if (!rtsp) throw std::invalid_argument(name_ + ": a login without an RTSP source");
+        g_object_set(rtsp.get(), "user-id", user.c_str(), "user-pw", password.c_str(), nullptr);
     }
 
     void bound_queue(std::chrono::nanoseconds time, const char* leaky) {

@@ -84,6 +84,15 @@ TEST_F(SecretFile, MayBeACredentialAsSystemdMakesThem) {
     EXPECT_THAT(fault_of("credential:other"), HasSubstr("No such file"));
 }
 
+TEST_F(SecretFile, IsOneLineWhenItIsAPassword) {
+    EXPECT_EQ(read_password_file(make("a", 0600, " tad pole \r\n")), " tad pole ");
+    EXPECT_EQ(read_password_file(make("b", 0600, "tadpole")), "tadpole");
+    for (const auto& text : {std::string(), std::string("\n"), std::string("tad\npole"), std::string("tad\0pole", 8)}) {
+        EXPECT_THAT(fault_of(make("c", 0600, text), read_password_file), HasSubstr("must be one line")) << text;
+    }
+    EXPECT_THAT(fault_of(make("d", 0640), read_password_file), HasSubstr("mode 0640"));
+}
+
 TEST_F(SecretFile, IsAnOrdinaryFileOfModestSize) {
     EXPECT_THAT(fault_of(folder_.string()), HasSubstr("is not a regular file"));
     EXPECT_THAT(fault_of("/dev/zero"), HasSubstr("is not a regular file"));

@@ -1,7 +1,10 @@
 #include "daemon/config.h"
 
 #include <gmock/gmock.h>
+#include <stdlib.h>
+#include <sys/stat.h>
 
+#include <cstdlib>
 #include <fstream>
 #include <sstream>
 
@@ -96,9 +99,140 @@ TEST(Config, RefusesToPublishBeyondLoopback) {
         ElementsAre(HasSubstr("publish.endpoint: must be on loopback"), HasSubstr("http.listen: must be on loopback")));
 }
 
+/// Files that a configuration names, in a folder of their own.
+class ConfigFiles : public testing::Test {
+  protected:
+    ConfigFiles() {
+        std::string folder = (std::filesystem::temp_directory_path() / "chorus-config-XXXXXX").string();
+        folder_ = mkdtemp(folder.data());
+    }
+    ~ConfigFiles() override { std::filesystem::remove_all(folder_); }
+
+    std::string make(const std::string& name, const std::string& text, mode_t mode = 0600) const {
+        const auto path = (folder_ / name).string();
+        std::ofstream(path) << text;
+        chmod(path.c_str(), mode);
+        return path;
+    }
+    std::string curve_section(const std::string& secret, const std::string& allowed) const {
+        return "[curve]\nsecret_key_file = '" + secret + "'\nallowed_keys_file = '" + allowed + "'\n";
+    }
+
+    std::filesystem::path folder_;
+    const std::string beyond_ = "[publish]\nendpoint = 'tcp://0.0.0.0:7740'\n";
+};
+
+TEST_F(ConfigFiles, PublishBeyondLoopbackWithKeys) {
+    const auto server = make_curve_key_pair();
+    const auto client = make_curve_key_pair();
+    const auto secret = make("curve.key", server.secret_key);
+    const auto allowed = make("allowed", client.public_key + " lab\n", 0644);
+    for (const std::string endpoint :
+         {"tcp://0.0.0.0:7740", "tcp://*:7740", "tcp://192.0.2.7:7740", "tcp://[::]:7740"}) {
+        const auto config = parse_config(
+            kSmallest + curve_section(secret, allowed) + "[publish]\nendpoint = '" + endpoint + "'\n", "c.toml");
+        ASSERT_TRUE(config.curve);
+        EXPECT_EQ(config.curve->keys.public_key, server.public_key);
+        EXPECT_EQ(config.curve->allowed, (CurveAllowList{{client.public_key, "lab"}}));
+    }
+    EXPECT_THAT(faults_of(kSmallest + curve_section(secret, allowed) + "[publish]\nendpoint = 'tcp://eth0:7740'\n"),
+                ElementsAre(HasSubstr("c.toml:12: publish.endpoint: must be tcp://ADDRESS:PORT")));
+}
+
+TEST_F(ConfigFiles, AreRefusedWithTheirPlace) {
+    const auto secret = make_curve_key_pair().secret_key;
+    const auto open = make("open.key", secret, 0644);
+    const auto broken = make("allowed", "\nnonsense\n");
+    EXPECT_THAT(faults_of(kSmallest + beyond_ + curve_section(open, broken)),
+                ElementsAre("c.toml:11: curve.secret_key_file: " + open +
+                                ": mode 0644 lets others at a secret: chmod 600 " + open,
+                            HasSubstr("c.toml:12: curve.allowed_keys_file: " + broken + ": line 2: ")));
+    EXPECT_THAT(faults_of(kSmallest + std::string("[curve]\nsecret_key_file = 'x'\n")),
+                ElementsAre(HasSubstr("c.toml:8: curve.allowed_keys_file: is missing")));
+    EXPECT_THAT(faults_of(kSmallest + std::string("[curve]\nallowed_keys_file = 'x'\n")),
+                ElementsAre(HasSubstr("c.toml:8: curve.secret_key_file: is missing")));
+}
+
+TEST_F(ConfigFiles, ServeHttpBeyondLoopbackWithCertificateAndUsersOnly) {
+    const auto users = make("users", "lab:$6$pond$" + std::string(86, 'a') + "\n");
+    const auto certificate = (folder_ / "tls.pem").string();
+    ASSERT_EQ(std::system(("openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=station -keyout " + certificate +
+                           " -out " + certificate + ".crt 2>/dev/null && cat " + certificate + ".crt >> " + certificate)
+                              .c_str()),
+              0);
+    const auto http = [](const std::string& rest) {
+        return kSmallest + std::string("[http]\nlisten = '0.0.0.0:9740'\n") + rest;
+    };
+    const auto tls = "certificate_file = '" + certificate + "'\n";
+    const auto names = "users_file = '" + users + "'\n";
+    const auto config = parse_config(http(tls + names), "c.toml");
+    EXPECT_EQ(config.http_security.users.size(), 1U);
+    EXPECT_THAT(config.http_security.certificate_pem, HasSubstr("PRIVATE KEY"));
+    for (const auto& half : {tls, names, std::string()}) {
+        EXPECT_THAT(faults_of(http(half)), ElementsAre(HasSubstr("c.toml:9: http.listen: must be on loopback")))
+            << half;
+    }
+    const auto no_key = make("cert.pem", "-----BEGIN CERTIFICATE-----\n");
+    EXPECT_THAT(faults_of(http(names + "certificate_file = '" + no_key + "'\n")),
+                ElementsAre(HasSubstr("c.toml:11: http.certificate_file: " + no_key + ": holds no certificate")));
+    EXPECT_THAT(faults_of(http(names + "certificate_file = '" + certificate + ".crt'\n")),
+                ElementsAre(HasSubstr("lets others at a secret")));
+    chmod((certificate + ".crt").c_str(), 0600);
+    EXPECT_THAT(faults_of(http(names + "certificate_file = '" + certificate + ".crt'\n")),
+                ElementsAre(HasSubstr("holds no private key")));
+}
+
+TEST_F(ConfigFiles, KeepAStreamsPasswordOutOfItsLaunchFragment) {
+    const auto password = make("password", "tad pole\n");
+    const std::string head = "[station]\nname = 'a'\n[model]\nbundle = 'm'\n[[source]]\nname = 's'\n";
+    const auto source =
+        parse_config(head + "rtsp = 'rtsp://camera/a'\nrtsp_user = 'frog'\nrtsp_password_file = '" + password + "'\n",
+                     "c.toml")
+            .sources[0];
+    EXPECT_EQ(source.rtsp_user, "frog");
+    EXPECT_EQ(source.rtsp_password, "tad pole");
+    EXPECT_THAT(source.launch, testing::AllOf(testing::Not(HasSubstr("frog")), testing::Not(HasSubstr("tad pole"))));
+
+    EXPECT_THAT(faults_of(head + "rtsp = 'rtsp://camera/a'\nrtsp_user = 'frog'\n"),
+                ElementsAre(HasSubstr("c.toml:8: source[0].rtsp_user: rtsp_user and rtsp_password_file go together")));
+    EXPECT_THAT(
+        faults_of(head + "rtsp = 'rtsp://camera/a'\nrtsp_user = 'frog'\nrtsp_password_file = 'credential:x'\n"),
+        ElementsAre(HasSubstr("c.toml:9: source[0].rtsp_password_file: credential:x: there are no credentials")));
+    EXPECT_THAT(
+        faults_of(head + "alsa = 'hw:0'\nrtsp_user = 'frog'\nrtsp_password_file = '" + password + "'\n"),
+        ElementsAre(HasSubstr("rtsp_user: is for rtsp only"), HasSubstr("rtsp_password_file: is for rtsp only")));
+}
+
+TEST(Config, OpensNoFilesWhenItsTextAloneIsAsked) {
+    const auto config = parse_config(
+        "[station]\nname = 'a'\n[model]\nbundle = 'm'\n[[source]]\nname = 's'\nlaunch = 'nosuchelement'\n"
+        "[curve]\nsecret_key_file = '/none'\nallowed_keys_file = '/none'\n"
+        "[http]\ncertificate_file = '/none'\nusers_file = '/none'\n",
+        "c.toml", ConfigDepth::kTextAlone);
+    EXPECT_TRUE(config.curve) << "keys are named, so endpoints beyond loopback are none of its faults";
+}
+
+TEST(Config, ShowsNoPasswordOfAUrlInItsFaults) {
+    const std::string head = "[station]\nname = 'a'\n[model]\nbundle = 'm'\n[[source]]\nname = 's'\n";
+    for (const std::string line :
+         {"rtsp = 'http://frog:tadpole@camera/?token=spawn'", "rtsp = rtsp://frog:tadpole@camera/?token=spawn",
+          "rtsp = 'rtsp://frog:tadpole@camera/?token=spawn",
+          "launch = 'nosuchsrc location=rtsp://frog:tadpole@camera/?token=spawn'",
+          "launch = 'rtspsrc location=rtsp://frog:tadpole@camera/?token=spawn nosuch=1'",
+          "launch = 'rtspsrc location=rtsp://frog:tadpole@camera/?token=spawn ! ! x'",
+          "file = 'http://frog:tadpole@camera/?token=spawn'\nfile = 1",
+          "rtsp = 'rtsp://frog:tadpole@camera/?token=spawn'\nlatency_ms = -1"}) {
+        const auto faults = faults_of(head + line + "\n");
+        EXPECT_FALSE(faults.empty()) << line;
+        for (const auto& fault : faults) {
+            for (const char* secret : {"frog", "tadpole", "spawn"}) EXPECT_THAT(fault, testing::Not(HasSubstr(secret)));
+        }
+    }
+}
+
 TEST(Config, TakesOneLoopbackAddressAndNothingAfterIt) {
-    for (const char* listen : {"127.0.0.1:1,0.0.0.0:2", "127.0.0.1:1,+2", "127.0.0.1:1s",
-                               "127.0.0.1:", "127.0.0.1:99999", "127.0.0.1:*", "localhost:1"}) {
+    for (const char* listen :
+         {"127.0.0.1:1,0.0.0.0:2", "127.0.0.1:1,+2", "127.0.0.1:1s", "127.0.0.1:", "127.0.0.1:99999", "localhost:1"}) {
         EXPECT_EQ(faults_of(std::string(kSmallest) + "[http]\nlisten = '" + listen + "'\n").size(), 1U) << listen;
     }
     for (const char* endpoint :

@@ -11,6 +11,7 @@
 
 #include "daemon/feed.h"
 #include "daemon/http_server.h"
+#include "streaming/messaging.h"
 #include "tests/daemon/fakes.h"
 
 namespace chorus {
@@ -85,8 +86,9 @@ TEST(Metrics, TellTheBooksOfEverySourceAndChannel) {
 TEST(Feed, PublishesEventsInOrderWithSequenceNumbersAndAStatus) {
     const Bundle bundle = tone_bundle();
     Metrics metrics("st");
-    Feed feed({.station = "st", .endpoint = "tcp://127.0.0.1:*", .scores = true, .status_interval = 50ms}, bundle,
-              metrics);
+    Messaging messaging;
+    Feed feed({.station = "st", .endpoint = "tcp://127.0.0.1:*", .scores = true, .status_interval = 50ms}, messaging,
+              bundle, metrics);
     Subscriber subscriber(feed.endpoint(), "");
     feed.start([] { return std::vector<SourceReport>{}; });
     Message message;
@@ -129,9 +131,10 @@ TEST(Feed, PublishesEventsInOrderWithSequenceNumbersAndAStatus) {
 TEST(Feed, SaysWhichPortIsTaken) {
     const Bundle bundle = tone_bundle();
     Metrics metrics("st");
-    Feed first({.station = "st", .endpoint = "tcp://127.0.0.1:*"}, bundle, metrics);
+    Messaging messaging;
+    Feed first({.station = "st", .endpoint = "tcp://127.0.0.1:*"}, messaging, bundle, metrics);
     try {
-        Feed second({.station = "st", .endpoint = first.endpoint()}, bundle, metrics);
+        Feed second({.station = "st", .endpoint = first.endpoint()}, messaging, bundle, metrics);
         FAIL() << "a taken port must be refused";
     } catch (const std::runtime_error& error) {
         EXPECT_THAT(error.what(), HasSubstr(first.endpoint()));
