@@ -167,7 +167,7 @@ int run_service(const std::filesystem::path& config_path) {
     spdlog::info("station {}: model {} ({}, {} classes) on {}", config.station, station.bundle.id,
                  to_string(station.bundle.architecture), station.bundle.labels.size(), classifier->description());
     spdlog::info("publishing on {}{}", feed.endpoint(),
-                 config.curve ? fmt::format(" to {} allowed keys", config.curve->allowed.size()) : "");
+                 config.curve ? fmt::format(" to {} allowed key(s)", config.curve->allowed.size()) : "");
     if (replay) spdlog::info("replaying on {}", replay->endpoint());
     if (http)
         spdlog::info("serving HTTP{} on {}:{}", config.http_security.certificate_pem.empty() ? "" : "S",
