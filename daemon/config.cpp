@@ -187,7 +187,7 @@ void check_against_model(ConfigSection root, const Config& config, const Bundle&
     auto thresholds = root.section("detection").section("thresholds");
     for (const auto& [code, threshold] : config.detection.thresholds) {
         const bool known = std::any_of(bundle.labels.begin(), bundle.labels.end(),
-                                       [&](const auto& label) { return label.code == code; });
+                                       [&, &code = code](const auto& label) { return label.code == code; });
         if (!known) thresholds.fault(code, "the model has no such class");
     }
 }

@@ -169,6 +169,8 @@ void leave_out_shared_recordings(Dataset& dataset) {
     });
 }
 
+}  // namespace
+
 Dataset parse_manifest(std::string_view text, const std::filesystem::path& directory, double window_seconds) {
     CsvReader csv(text);
     Row header;
@@ -208,8 +210,6 @@ Dataset parse_manifest(std::string_view text, const std::filesystem::path& direc
     return dataset;
 }
 
-}  // namespace
-
 Dataset read_anuraset(const std::filesystem::path& directory, double window_seconds) {
     const auto path = directory / "metadata.csv";
     const auto text = read_manifest(path);
@@ -222,28 +222,32 @@ Dataset read_anuraset(const std::filesystem::path& directory, double window_seco
     }
 }
 
-std::map<std::string, Species> read_species(const std::filesystem::path& directory) {
+std::map<std::string, Species> parse_species(std::string_view text) {
+    CsvReader csv(text);
+    Row header;
+    if (!csv.next(header)) throw std::runtime_error("is empty");
+    const auto code = find_column(header, "code");
+    const auto name = find_column(header, "name");
+    const auto group = find_column(header, "group");
     std::map<std::string, Species> species;
+    for (Row row; csv.next(row);) {
+        if (row.size() != header.size())
+            throw std::runtime_error(
+                fmt::format("line {}: {} fields instead of {}", csv.line(), row.size(), header.size()));
+        species[row[code]] = {.name = row[name], .group = row[group]};
+    }
+    return species;
+}
+
+std::map<std::string, Species> read_species(const std::filesystem::path& directory) {
     const auto path = directory / "species.csv";
-    if (!std::filesystem::exists(path)) return species;
+    if (!std::filesystem::exists(path)) return {};
     const auto text = read_manifest(path);
     try {
-        CsvReader csv(text);
-        Row header;
-        if (!csv.next(header)) throw std::runtime_error("is empty");
-        const auto code = find_column(header, "code");
-        const auto name = find_column(header, "name");
-        const auto group = find_column(header, "group");
-        for (Row row; csv.next(row);) {
-            if (row.size() != header.size())
-                throw std::runtime_error(
-                    fmt::format("line {}: {} fields instead of {}", csv.line(), row.size(), header.size()));
-            species[row[code]] = {.name = row[name], .group = row[group]};
-        }
+        return parse_species(text);
     } catch (const std::runtime_error& error) {
         throw std::runtime_error(fmt::format("{}: {}", path.string(), error.what()));
     }
-    return species;
 }
 
 std::vector<int> count_positives(const Dataset& dataset, Subset subset) {

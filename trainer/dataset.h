@@ -40,6 +40,9 @@ struct Dataset {
 /// left.
 Dataset read_anuraset(const std::filesystem::path& directory, double window_seconds);
 
+/// The same from the text of metadata.csv, without its hash; what it throws doesn't begin with a path.
+Dataset parse_manifest(std::string_view text, const std::filesystem::path& directory, double window_seconds);
+
 struct Species {
     std::string name;   // scientific
     std::string group;  // for example "rare"
@@ -48,6 +51,9 @@ struct Species {
 /// By code, from the dataset's species.csv (columns code, name, group, found by name), which may be absent. Throws
 /// std::runtime_error with one line that begins with its path.
 std::map<std::string, Species> read_species(const std::filesystem::path& directory);
+
+/// The same from the text of species.csv.
+std::map<std::string, Species> parse_species(std::string_view text);
 
 /// Positives a class among the clips of a subset.
 std::vector<int> count_positives(const Dataset& dataset, Subset subset);
