@@ -27,7 +27,7 @@ double seconds(clockid_t clock) {
 struct ProcessStatus {
     double cpu_seconds = 0;
     double threads = 0;
-    double start_time_seconds = 0;  // since 1970
+    double start_ticks = 0;  // since boot
     double virtual_bytes = 0;
     double resident_bytes = 0;
 };
@@ -46,15 +46,20 @@ std::optional<ProcessStatus> read_status() {
     rest >> user_ticks >> system_ticks;  // 14, 15
     for (int field = 16; field < 20; ++field) rest >> ignored;
     ProcessStatus status;
-    double start_ticks = 0;  // since boot
     double resident_pages = 0;
-    rest >> status.threads >> ignored >> start_ticks >> status.virtual_bytes >> resident_pages;  // 20 to 24
+    rest >> status.threads >> ignored >> status.start_ticks >> status.virtual_bytes >> resident_pages;  // 20 to 24
     if (!rest) return std::nullopt;
     const auto ticks_per_second = static_cast<double>(sysconf(_SC_CLK_TCK));
     status.cpu_seconds = (user_ticks + system_ticks) / ticks_per_second;
-    status.start_time_seconds = seconds(CLOCK_REALTIME) - (seconds(CLOCK_BOOTTIME) - start_ticks / ticks_per_second);
     status.resident_bytes = resident_pages * static_cast<double>(sysconf(_SC_PAGESIZE));
     return status;
+}
+
+std::optional<double> read_start_time() {
+    const auto status = read_status();
+    if (!status) return std::nullopt;
+    const double age = seconds(CLOCK_BOOTTIME) - status->start_ticks / static_cast<double>(sysconf(_SC_CLK_TCK));
+    return seconds(CLOCK_REALTIME) - age;
 }
 
 std::optional<double> count_open_descriptors() {
@@ -71,7 +76,8 @@ std::optional<double> count_open_descriptors() {
 
 }  // namespace
 
-ProcessMetrics::ProcessMetrics(std::string station) : station_(std::move(station)) {}
+ProcessMetrics::ProcessMetrics(std::string station)
+    : station_(std::move(station)), start_time_seconds_(read_start_time()) {}
 
 std::vector<MetricFamily> ProcessMetrics::Collect() const {
     std::vector<MetricFamily> families;
@@ -85,10 +91,12 @@ std::vector<MetricFamily> ProcessMetrics::Collect() const {
     if (const auto status = read_status()) {
         add("process_cpu_seconds_total", "Time on the CPUs", MetricType::Counter, status->cpu_seconds);
         add("process_threads", "Threads", MetricType::Gauge, status->threads);
-        add("process_start_time_seconds", "When the process began, since 1970", MetricType::Gauge,
-            status->start_time_seconds);
         add("process_virtual_memory_bytes", "Address space", MetricType::Gauge, status->virtual_bytes);
         add("process_resident_memory_bytes", "Memory held", MetricType::Gauge, status->resident_bytes);
+    }
+    if (start_time_seconds_) {
+        add("process_start_time_seconds", "When the process began, since 1970", MetricType::Gauge,
+            *start_time_seconds_);
     }
     if (const auto open = count_open_descriptors()) {
         add("process_open_fds", "Open file descriptors", MetricType::Gauge, *open);

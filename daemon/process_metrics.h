@@ -2,6 +2,7 @@
 
 #include <prometheus/collectable.h>
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,7 @@ class ProcessMetrics : public prometheus::Collectable {
 
   private:
     const std::string station_;
+    const std::optional<double> start_time_seconds_;  // said once: a clock that is set is no restart
 };
 
 }  // namespace chorus

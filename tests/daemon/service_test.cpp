@@ -108,6 +108,9 @@ TEST(Metrics, TellOfTheProcessUnderTheStandardNames) {
     const int extra = dup(0);
     const auto after = metrics.text();
     close(extra);
+    EXPECT_EQ(value_of(after, "process_start_time_seconds{station=\"st\"}"),
+              value_of(before, "process_start_time_seconds{station=\"st\"}"))
+        << "alerts count its changes";
     EXPECT_EQ(value_of(after, "process_open_fds{station=\"st\"}"),
               value_of(before, "process_open_fds{station=\"st\"}") + 1);
 }
