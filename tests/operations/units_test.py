@@ -36,7 +36,8 @@ def main(folder: pathlib.Path) -> int:
             if security.returncode != 0 or not report:
                 failures.append("\n".join([f"{service} is more exposed than {HIGHEST_EXPOSURE / 10}:",
                                            *(line for line in report if line.startswith("✗")), security.stderr]))
-    print("\n".join(failures))
+    for failure in failures:
+        print(failure)
     return 1 if failures else 0
 
 
