@@ -181,7 +181,15 @@ Metrics::Metrics(const std::string& station)
                          .Help("When the model in use was made")
                          .Labels({{"station", station}})
                          .Register(*registry_)),
-      source_collector_(std::make_shared<SourceCollector>(station)) {
+      source_collector_(std::make_shared<SourceCollector>(station)),
+      process_(station) {
+    prometheus::BuildGauge()
+        .Name("chorus_build_info")
+        .Help("The daemon's version")
+        .Labels({{"station", station}})
+        .Register(*registry_)
+        .Add({{"version", CHORUS_VERSION}})
+        .Set(1);
     // There from the start, so that a first increment shows as one.
     rejected_.Add({{"reason", "min_windows"}});
     for (const char* result : {"ok", "bad"}) replays_.Add({{"result", result}});
@@ -218,8 +226,9 @@ void Metrics::watch_sources(std::function<std::vector<SourceReport>()> sources) 
 
 std::string Metrics::text() const {
     auto families = registry_->Collect();
-    auto sources = source_collector_->Collect();
-    families.insert(families.end(), std::make_move_iterator(sources.begin()), std::make_move_iterator(sources.end()));
+    for (auto& more : {source_collector_->Collect(), process_.Collect()}) {
+        families.insert(families.end(), more.begin(), more.end());
+    }
     return prometheus::TextSerializer().Serialize(families);
 }
 

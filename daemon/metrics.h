@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "daemon/process_metrics.h"
 #include "daemon/source_runner.h"
 
 namespace chorus {
@@ -66,6 +67,7 @@ class Metrics {
     prometheus::Family<prometheus::Gauge>& model_info_;
     prometheus::Family<prometheus::Gauge>& model_created_;
     std::shared_ptr<SourceCollector> source_collector_;
+    const ProcessMetrics process_;
 };
 
 }  // namespace chorus

@@ -7,6 +7,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <cmath>
+#include <ctime>
 #include <nlohmann/json.hpp>
 
 #include "daemon/feed.h"
@@ -81,6 +83,37 @@ TEST(Metrics, TellTheBooksOfEverySourceAndChannel) {
     EXPECT_THAT(text, HasSubstr("chorus_samples_pending{station=\"st\",source=\"mic\",channel=\"1\"} 48000"));
     EXPECT_THAT(text, HasSubstr("chorus_source_up{station=\"st\",source=\"mic\"} 1"));
     EXPECT_THAT(text, HasSubstr("chorus_events_total{"));
+}
+
+double value_of(const std::string& metrics_text, const std::string& metric) {
+    const auto at = metrics_text.find("\n" + metric + " ");
+    if (at == std::string::npos) throw std::runtime_error(metric + " is not there");
+    return std::stod(metrics_text.substr(at + metric.size() + 2));
+}
+
+TEST(Metrics, TellOfTheProcessUnderTheStandardNames) {
+    const Metrics metrics("st");
+    const auto before = metrics.text();
+    EXPECT_THAT(before, HasSubstr("chorus_build_info{station=\"st\",version=\"" CHORUS_VERSION "\"} 1"));
+    EXPECT_GE(value_of(before, "process_threads{station=\"st\"}"), 1);
+    EXPECT_GT(value_of(before, "process_resident_memory_bytes{station=\"st\"}"), 1e6);
+    EXPECT_GT(value_of(before, "process_virtual_memory_bytes{station=\"st\"}"),
+              value_of(before, "process_resident_memory_bytes{station=\"st\"}"));
+    EXPECT_GE(value_of(before, "process_max_fds{station=\"st\"}"),
+              value_of(before, "process_open_fds{station=\"st\"}"));
+    EXPECT_LE(std::abs(value_of(before, "process_start_time_seconds{station=\"st\"}") -
+                       static_cast<double>(std::time(nullptr))),
+              3600)
+        << "this test's process is not older than an hour";
+
+    const int extra = dup(0);
+    const auto after = metrics.text();
+    close(extra);
+    EXPECT_EQ(value_of(after, "process_start_time_seconds{station=\"st\"}"),
+              value_of(before, "process_start_time_seconds{station=\"st\"}"))
+        << "alerts count its changes";
+    EXPECT_EQ(value_of(after, "process_open_fds{station=\"st\"}"),
+              value_of(before, "process_open_fds{station=\"st\"}") + 1);
 }
 
 TEST(Feed, PublishesEventsInOrderWithSequenceNumbersAndAStatus) {

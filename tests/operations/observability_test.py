@@ -1,0 +1,178 @@
+#!/usr/bin/python3
+"""Scrapes a live chorusd by a real Prometheus and asks it every query of the dashboard and every alert.
+
+observability_test.py CHORUSD REPOSITORY. coming_metrics.txt, beside this file, names metrics that rules and dashboard may
+use before the daemon has them; each is held to the same test as soon as it is there.
+"""
+import contextlib
+import json
+import math
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.parse
+import urllib.request
+
+PATIENCE_SECONDS = 90
+METRIC = re.compile(r"(?<![\w:$\"])((?:chorus|process|station|station_source)[\w:]*_[\w:]+|up|ALERTS)(\{[^}]*\})?(?![\w:(=])")
+
+# Everything is an event to this threshold, and the second source ends again and again.
+STATION = """
+[station]
+name = "pond-7"
+[model]
+bundle = "{bundle}"
+[publish]
+endpoint = "tcp://127.0.0.1:*"
+[http]
+listen = "127.0.0.1:0"
+[detection]
+threshold_scale = 0.01
+[[source]]
+name = "steady"
+launch = "audiotestsrc is-live=true wave=pink-noise ! audio/x-raw,rate=16000,channels=2"
+[[source]]
+name = "flaky"
+launch = "audiotestsrc is-live=true num-buffers=8 ! audio/x-raw,rate=16000,channels=1"
+"""
+
+PROMETHEUS = """
+global: {{scrape_interval: 1s, evaluation_interval: 1s}}
+rule_files: ["{rules}"]
+scrape_configs:
+  - job_name: chorus
+    static_configs: [{{targets: ["{target}"]}}]
+"""
+
+
+@contextlib.contextmanager
+def running(command, log):
+    with open(log, "wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def wait_for_line(process, log, pattern):
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        found = re.search(pattern, log.read_text())
+        if found:
+            return found.group(1)
+        time.sleep(0.05)
+    sys.exit(f"{process.args[0]} does not say {pattern!r}:\n{log.read_text()}")
+
+
+class Server:
+    """The HTTP interface of a Prometheus."""
+
+    def __init__(self, address):
+        self.base = f"http://{address}/api/v1/"
+
+    def get(self, path, **parameters):
+        with urllib.request.urlopen(f"{self.base}{path}?{urllib.parse.urlencode(parameters)}", timeout=20) as answer:
+            return json.load(answer)["data"]
+
+    def has_data(self, query):
+        try:
+            samples = self.get("query", query=query)["result"]
+        except urllib.error.HTTPError as error:
+            sys.exit(f"{query}: {error.read().decode()}")
+        return any(not math.isnan(float(sample["value"][1])) for sample in samples)
+
+
+def wait_for_data(server, queries):
+    """Those of `queries` (what for: the query) that stay without data until patience ends."""
+    missing = dict(queries)
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while missing and time.monotonic() < deadline:
+        missing = {use: query for use, query in missing.items() if not server.has_data(query)}
+        time.sleep(0.2 if missing else 0)
+    return missing
+
+
+def panel_queries(dashboard):
+    variables = {"$__rate_interval": "30s", "$__range": "1h", "$station": ".+", "$source": ".+"}
+    for panel in dashboard["panels"]:
+        for target in panel.get("targets", []):
+            query = target["expr"]
+            for name, value in variables.items():
+                query = query.replace(name, value)
+            yield f"panel {panel['title']!r} {target['refId']}", query
+
+
+def check(server, repository, coming):
+    assert not server.has_data("chorus_no_such_metric"), "a query without data must be noticed"
+    queries = dict(panel_queries(json.loads((repository / "config/grafana/chorus.json").read_text())))
+    uses = list(queries.items())
+    rules = [rule for group in server.get("rules")["groups"] for rule in group["rules"]]
+    assert len(rules) > 20 and len(queries) > 40, "rules and panels were read"
+    tests = (pathlib.Path(__file__).parent / "chorus.rules.test.yml").read_text()
+    untested = [rule["name"] for rule in rules if rule["type"] == "alerting" and f"alertname: {rule['name']}\n" not in tests]
+    assert not untested, f"promtool does not test {untested}"
+    # An alert that doesn't fire has no data, but each thing it looks at has.
+    for rule in rules:
+        uses.append((f"rule {rule['name']}", rule["query"]))
+        for number, (metric, matchers) in enumerate(METRIC.findall(rule["query"])):
+            queries[f"rule {rule['name']}, metric {number + 1}"] = f"count({metric}{matchers})"
+    uses_of_metrics = {use: {metric for metric, _ in METRIC.findall(query)} for use, query in uses}
+    blind = [use for use, metrics in uses_of_metrics.items() if not metrics]
+    assert not blind, f"no metric found in {blind}"
+
+    there = set(server.get("label/__name__/values"))
+    not_yet = coming - there
+    expected = {use: query for use, query in queries.items()
+                if not not_yet & {metric for metric, _ in METRIC.findall(query)}}
+    failures = [f"{use}: no data: {query}" for use, query in wait_for_data(server, expected).items()]
+    for rule in {rule["name"]: rule for group in server.get("rules")["groups"] for rule in group["rules"]}.values():
+        if rule["health"] != "ok":
+            failures.append(f"rule {rule['name']}: {rule['health']} {rule.get('lastError', '')}")
+    print(f"{len(expected)} of {len(queries)} queries checked; not there yet: {', '.join(sorted(not_yet)) or 'nothing'}")
+    return failures
+
+
+def main(chorusd, repository):
+    coming = set((pathlib.Path(__file__).parent / "coming_metrics.txt").read_text().split())
+    with tempfile.TemporaryDirectory() as scratch, contextlib.ExitStack() as processes:
+        scratch = pathlib.Path(scratch)
+        (scratch / "chorusd.toml").write_text(STATION.format(bundle=repository / "model/starter/animals.safetensors"))
+        log = scratch / "chorusd.log"
+        daemon = processes.enter_context(running([chorusd, "run", "--config", scratch / "chorusd.toml"], log))
+        target = wait_for_line(daemon, log, r"serving HTTP on (\S+)\n")
+
+        (scratch / "prometheus.yml").write_text(
+            PROMETHEUS.format(rules=repository / "config/prometheus/chorus.rules.yml", target=target))
+        log = scratch / "prometheus.log"
+        prometheus = processes.enter_context(running(
+            ["prometheus", f"--config.file={scratch}/prometheus.yml", f"--storage.tsdb.path={scratch}/tsdb",
+             "--web.listen-address=127.0.0.1:0"], log))
+        address = wait_for_line(prometheus, log, r'msg="Listening on" address=(127\S+)')
+        wait_for_line(prometheus, log, r"(Server is ready to receive web requests)")
+        server = Server(address)
+        missing = wait_for_data(server, {"scrape": 'up{job="chorus"} == 1', "sound": "chorus_windows_total > 0"})
+        failures = [f"no {what}" for what in missing] or check(server, repository, coming)
+
+        metrics = urllib.request.urlopen(f"http://{target}/metrics", timeout=20).read()
+        lint = subprocess.run(["promtool", "check", "metrics"], input=metrics, capture_output=True)
+        if lint.returncode != 0 or lint.stderr:
+            failures.append(f"promtool check metrics: {lint.stderr.decode()}")
+        if daemon.poll() is not None:
+            failures.append(f"the daemon ended: {(scratch / 'chorusd.log').read_text()}")
+    for failure in failures:
+        print(failure)
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], pathlib.Path(sys.argv[2])))
