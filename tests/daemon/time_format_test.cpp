@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 
 #include "daemon/config.h"
-#include "streaming/sample_clock.h"
 
 namespace chorus {
 namespace {
@@ -35,17 +34,6 @@ TEST(StartFromFileName, ReadsRecorderNames) {
                              "_20191123_02140.wav"}) {
         EXPECT_EQ(start(name), "") << name;
     }
-}
-
-TEST(SampleClock, TellsUtcAroundItsObservation) {
-    SampleClock clock;
-    EXPECT_FALSE(clock.utc(0));
-    clock.observe(48'000, *from_iso8601("2026-11-23T02:14:07Z"), 48'000);
-    EXPECT_EQ(to_iso8601(*clock.utc(0)), "2026-11-23T02:14:06.000000Z");
-    EXPECT_EQ(to_iso8601(*clock.utc(72'000)), "2026-11-23T02:14:07.500000Z");
-    // Ten years at 384 kHz: a plain product of samples and microseconds would overflow.
-    EXPECT_EQ(SampleClock::offset(384'000LL * 86'400 * 3650, 384'000), std::chrono::days(3650));
-    EXPECT_EQ(SampleClock::offset(-1, 3).count(), -333'334);
 }
 
 }  // namespace
