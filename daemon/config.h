@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "daemon/schedule.h"
 #include "model/bundle.h"
 #include "streaming/audio_block.h"
 
@@ -20,6 +21,9 @@ struct SourceConfig {
     bool is_file = false;          // ends by itself, never drops, is not opened again
     bool realtime = false;         // a file plays at its own speed
     std::optional<UtcTime> start;  // UTC of a file's first sample
+    std::string alsa_card;         // that must be there before it is opened; empty: not looked for
+    std::optional<std::chrono::milliseconds> silence_timeout;  // instead of the analysis's
+    Schedule schedule;                                         // empty: always open
     bool operator==(const SourceConfig&) const = default;
 };
 
@@ -34,6 +38,7 @@ struct DetectionConfig {
 
 struct Config {
     std::string station;
+    std::optional<Position> position;
     std::filesystem::path bundle;
     std::string device = "auto";
     int threads = 0;
@@ -58,6 +63,8 @@ struct Config {
     std::string http_listen = "127.0.0.1:9740";  // empty: no HTTP
     std::chrono::milliseconds silence_timeout{10'000};
     std::string log_level = "info";
+
+    std::vector<std::string> warnings;  // what is allowed but unwise, each as "file:line: key: text"
 };
 
 /// A configuration and the model it names.
@@ -71,8 +78,5 @@ Station load_station(const std::filesystem::path& path);
 
 /// The configuration alone, without opening the model; throws ConfigError with every fault.
 Config parse_config(std::string_view text, const std::string& file);
-
-/// "<SITE>_<YYYYMMDD>_<HHMMSS>[...].wav", the usual name recorders give, read as UTC.
-std::optional<UtcTime> start_from_file_name(const std::filesystem::path& path);
 
 }  // namespace chorus

@@ -44,10 +44,18 @@ Pipeline::Pipeline(const Config& config, const Bundle& bundle, const FrontEnd& f
       last_progress_(std::chrono::steady_clock::now()) {
     for (std::size_t i = 0; i < config.sources.size(); ++i) {
         // The last source to end closes the queue: after it, what is queued is all there is.
-        runners_.push_back(std::make_unique<SourceRunner>(i, config.sources[i], open, front_end, config.hop_seconds,
-                                                          config.silence_timeout, queue_, [this] {
-                                                              if (--running_sources_ == 0) queue_.close();
-                                                          }));
+        runners_.push_back(
+            std::make_unique<SourceRunner>(i, config.sources[i],
+                                           SourceRunner::Wiring{.open = open,
+                                                                .front_end = front_end,
+                                                                .queue = queue_,
+                                                                .hop_seconds = config.hop_seconds,
+                                                                .silence_timeout = config.silence_timeout,
+                                                                .on_end =
+                                                                    [this] {
+                                                                        if (--running_sources_ == 0) queue_.close();
+                                                                    },
+                                                                .on_state_change = [this] { sink_.status_soon(); }}));
     }
     metrics_.watch_sources([this] { return sources(); });
 }
@@ -66,6 +74,7 @@ void Pipeline::start() {
             failure_ = std::current_exception();
             metrics_.inference_errors.Increment();
             queue_.close();
+            for (auto rest = next_batch(); !rest.empty(); rest = next_batch()) drop(rest, DropReason::kError);
         }
         {
             const std::lock_guard lock(finished_mutex_);
@@ -106,11 +115,11 @@ std::string Pipeline::ill_health() const {
         return fmt::format("analysis: no window scored for {:.0f} s while {} wait", seconds_since(last_progress_),
                            queue_.size());
     }
-    const double silence = std::chrono::duration<double>(config_.silence_timeout).count();
     for (const auto& source : sources()) {
+        const double silence = std::chrono::duration<double>(source.silence_timeout).count();
         if (source.state == SourceState::kDown) return fmt::format("source {}: {}", source.name, source.error);
         if (source.state == SourceState::kFailed) return fmt::format("source {}", source.error);
-        const bool listening = source.state == SourceState::kUp || source.state == SourceState::kStarting;
+        const bool listening = gives_sound(source.state) || source.state == SourceState::kStarting;
         const double quiet =
             seconds_since(std::max(source.last_sample.value_or(source.listening_since), source.listening_since));
         if (source.live && listening && quiet > silence) {
@@ -123,32 +132,46 @@ std::string Pipeline::ill_health() const {
 bool Pipeline::all_sources_heard() const {
     const auto reports = sources();
     return std::all_of(reports.begin(), reports.end(), [](const auto& source) {
-        return source.last_sample || source.state == SourceState::kEnded || source.state == SourceState::kFailed;
+        return source.last_sample || source.state == SourceState::kEnded || source.state == SourceState::kFailed ||
+               source.state == SourceState::kOff;
     });
 }
 
 void Pipeline::analyse() {
     while (true) {
-        auto batch = queue_.pop_batch(static_cast<std::size_t>(config_.max_batch), config_.max_batch_delay, 500ms);
+        auto batch = next_batch();
         if (batch.empty()) {
             if (queue_.drained()) break;
             last_progress_ = std::chrono::steady_clock::now();
             continue;
         }
         if (std::chrono::steady_clock::now() > drain_until_.load()) {
-            for (const auto& window : batch) {
-                if (!window.ends_stretch())
-                    runners_[window.source]->ledger().dropped(window.channel, window.booked_samples,
-                                                              DropReason::kShutdown);
-            }
+            drop(batch, DropReason::kShutdown);
             continue;
         }
-        score(batch);
+        try {
+            score(batch);
+        } catch (...) {
+            drop(batch, DropReason::kError);
+            throw;
+        }
         last_progress_ = std::chrono::steady_clock::now();
     }
     for (auto& [key, channel] : detectors_) {
         channel.detector.finish(detections_);
         tell(key, channel);
+    }
+}
+
+std::vector<Window> Pipeline::next_batch() {
+    return queue_.pop_batch(static_cast<std::size_t>(config_.max_batch), config_.max_batch_delay, 500ms);
+}
+
+// Books what is not booked yet.
+void Pipeline::drop(const std::vector<Window>& batch, DropReason reason) {
+    for (const auto& window : batch) {
+        if (window.booked_samples > 0)
+            runners_[window.source]->ledger().dropped(window.channel, window.booked_samples, reason);
     }
 }
 
@@ -168,7 +191,7 @@ void Pipeline::score(std::vector<Window>& batch) {
     }
 
     std::size_t row = 0;
-    for (const auto& window : batch) {
+    for (auto& window : batch) {
         if (window.ends_stretch()) {
             end_stretch({window.source, window.channel});
             continue;
@@ -180,7 +203,7 @@ void Pipeline::score(std::vector<Window>& batch) {
                             config_.sources[window.source].name, window.channel, window.start_sample));
         }
         detect(window, scores);
-        runners_[window.source]->ledger().analysed(window.channel, window.booked_samples);
+        runners_[window.source]->ledger().analysed(window.channel, std::exchange(window.booked_samples, 0));
         metrics_.top_score.Observe(static_cast<double>(*std::max_element(scores.begin(), scores.end())));
         sink_.on_scores(config_.sources[window.source].name, window, scores);
     }
@@ -209,6 +232,7 @@ void Pipeline::detect(const Window& window, std::span<const float> scores) {
     last.sample_rate_hz = window.sample_rate_hz;
     last.end_time = window.end_time;
     last.clock_synced = window.clock_synced;
+    last.clock_drift_ppm = window.clock_drift_ppm;
     last.received = window.received;
     channel.detector.add(window.start_sample, window.end_sample, scores, detections_);
     tell(key, channel);
@@ -237,7 +261,8 @@ void Pipeline::tell(const ChannelKey& key, ChannelDetector& channel) {
         event.end_sample = detection.end_sample;
         event.sample_rate_hz = last.sample_rate_hz;
         if (last.end_time) {
-            // Said once and kept, so that a clock that is set meanwhile changes neither start nor id.
+            // Said once and kept, so that a clock that is set meanwhile changes neither start nor id, and the end
+            // never comes before the start.
             auto& start = channel.starts[detection.label];
             if (detection.phase == EventPhase::kOpen) {
                 start =
@@ -245,7 +270,7 @@ void Pipeline::tell(const ChannelKey& key, ChannelDetector& channel) {
             }
             event.start = start;
             event.end =
-                *last.end_time + SampleClock::offset(detection.end_sample - last.end_sample, last.sample_rate_hz);
+                *start + SampleClock::offset(detection.end_sample - detection.start_sample, last.sample_rate_hz);
         }
         event.peak_score = detection.peak_score;
         event.mean_score = detection.mean_score;
@@ -253,6 +278,7 @@ void Pipeline::tell(const ChannelKey& key, ChannelDetector& channel) {
         event.threshold = detection.threshold;
         event.model = bundle_.id;
         event.clock_synced = last.clock_synced;
+        event.clock_drift_ppm = last.clock_drift_ppm;
         event.sound_received = last.received;
         metrics_.count_event(event.source, event.channel, event.code, to_string(event.phase));
         sink_.on_event(std::move(event));

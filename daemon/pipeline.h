@@ -66,6 +66,8 @@ class Pipeline {
     };
 
     void analyse();
+    std::vector<Window> next_batch();
+    void drop(const std::vector<Window>& batch, DropReason reason);
     void score(std::vector<Window>& batch);
     void detect(const Window& window, std::span<const float> scores);
     void end_stretch(const ChannelKey& key);

@@ -14,6 +14,7 @@
 #include "daemon/http_server.h"
 #include "daemon/pipeline.h"
 #include "daemon/replay.h"
+#include "daemon/source_opener.h"
 
 namespace chorus {
 namespace {
@@ -78,6 +79,7 @@ int run_service(const std::filesystem::path& config_path) {
     const auto station = load_station(config_path);
     const Config& config = station.config;
     set_up_logging(config.log_level);
+    for (const auto& warning : config.warnings) spdlog::warn("{}", warning);
 
     Metrics metrics(config.station);
     metrics.set_model(station.bundle);
@@ -88,9 +90,7 @@ int run_service(const std::filesystem::path& config_path) {
     const FrontEnd front_end(station.bundle.front_end);
     const auto classifier =
         open_classifier(config.bundle, station.bundle, {.device = config.device, .threads = config.threads});
-    Pipeline pipeline(config, station.bundle, front_end, *classifier, feed, metrics, [](const SourceConfig& source) {
-        return open_gstreamer_source({.name = source.name, .launch = source.launch, .realtime = source.realtime});
-    });
+    Pipeline pipeline(config, station.bundle, front_end, *classifier, feed, metrics, open_source);
     struct StopInOrder {  // the feed's thread asks the pipeline for its sources
         Pipeline& pipeline;
         Feed& feed;

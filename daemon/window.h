@@ -20,6 +20,7 @@ struct Window {
     int sample_rate_hz = 0;
     std::optional<UtcTime> end_time;
     bool clock_synced = false;
+    std::optional<double> clock_drift_ppm;
     MonotonicTime received;  // when the last sample had arrived
     MonotonicTime queued;
     std::vector<float> features;  // [mels, frames], normalised; empty: a mark that the stretch has ended
