@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <random>
 
 namespace chorus {
@@ -14,16 +15,50 @@ constexpr double kClippedShare = 1e-3;
 constexpr double kDcShift = 0.05;
 constexpr double kDuplicateDistance = 1e-3;  // squared, of signals of unit length: 2 (1 - correlation)
 
+constexpr std::size_t kLanes = 16;  // as many as projections: a compiler adds them at once
 constexpr std::size_t kSigns = 4096;
 
-const std::array<float, kSigns>& random_signs() {
+// The first lanes once more at the end, so that a chunk needs no wrapping.
+const std::array<float, kSigns + kLanes>& random_signs() {
     static const auto signs = [] {
-        std::array<float, kSigns> made{};
+        std::array<float, kSigns + kLanes> made{};
         std::minstd_rand random(20'261'123);
-        for (auto& sign : made) sign = (random() >> 16U & 1U) != 0 ? 1.0F : -1.0F;
+        for (std::size_t i = 0; i < kSigns; ++i) made[i] = (random() >> 16U & 1U) != 0 ? 1.0F : -1.0F;
+        std::copy_n(made.begin(), kLanes, made.begin() + kSigns);
         return made;
     }();
     return signs;
+}
+
+struct Lanes {
+    std::array<float, kLanes> sum{};
+    std::array<float, kLanes> energy{};
+    std::array<float, kLanes> clipped{};
+    std::array<float, kLanes> sketch{};
+
+    void add(std::size_t lane, float sample, float sign) {
+        sum[lane] += sample;
+        energy[lane] += sample * sample;
+        clipped[lane] += std::abs(sample) >= kClipLevel ? 1.0F : 0.0F;
+        sketch[lane] += sign * sample;
+    }
+};
+
+// The samples' index within their second tells their signs.
+Lanes add_up(std::span<const float> samples, std::size_t index) {
+    const auto& signs = random_signs();
+    Lanes lanes;
+    std::size_t i = 0;
+    for (; i + kLanes <= samples.size(); i += kLanes) {
+        const float* const sign = signs.data() + (index + i) % kSigns;
+        for (std::size_t lane = 0; lane < kLanes; ++lane) lanes.add(lane, samples[i + lane], sign[lane]);
+    }
+    for (; i < samples.size(); ++i) lanes.add(i % kLanes, samples[i], signs[(index + i) % kSigns]);
+    return lanes;
+}
+
+double total(const std::array<float, kLanes>& lanes) {
+    return std::accumulate(lanes.begin(), lanes.end(), 0.0);
 }
 
 }  // namespace
@@ -56,27 +91,21 @@ ChannelHealth::ChannelHealth(int channels, int sample_rate_hz)
     : frames_per_second_(sample_rate_hz), channels_(static_cast<std::size_t>(channels)) {}
 
 Level ChannelHealth::push(int number, std::span<const float> samples) {
+    static_assert(kProjections == kLanes);
     auto& channel = channels_[static_cast<std::size_t>(number)];
-    const auto& signs = random_signs();
-    const auto begin = static_cast<std::size_t>(frames_);
-    double sum = 0;
-    double energy = 0;
-    std::int64_t clipped = 0;
-    for (std::size_t i = 0; i < samples.size(); ++i) {
-        const float sample = samples[i];
-        sum += static_cast<double>(sample);
-        energy += static_cast<double>(sample) * static_cast<double>(sample);
-        clipped += std::abs(sample) >= kClipLevel ? 1 : 0;
-        channel.sketch[(begin + i) % kProjections] += signs[(begin + i) % kSigns] * sample;
-    }
-    channel.sum += sum;
-    channel.energy += energy;
+    const auto index = static_cast<std::size_t>(frames_);
+    const auto lanes = add_up(samples, index);
+    const auto clipped = static_cast<std::int64_t>(total(lanes.clipped));
+    channel.sum += total(lanes.sum);
+    channel.energy += total(lanes.energy);
     channel.clipped += clipped;
+    for (std::size_t k = 0; k < kProjections; ++k) channel.sketch[(index + k) % kProjections] += lanes.sketch[k];
     if (number + 1 == channels()) {
-        for (std::size_t i = begin; i < begin + samples.size(); ++i) ones_[i % kProjections] += signs[i % kSigns];
+        for (std::size_t i = index; i < index + samples.size(); ++i)
+            ones_[i % kProjections] += random_signs()[i % kSigns];
         frames_ += static_cast<std::int64_t>(samples.size());
     }
-    const double mean_square = energy / static_cast<double>(std::max<std::size_t>(samples.size(), 1));
+    const double mean_square = total(lanes.energy) / static_cast<double>(std::max<std::size_t>(samples.size(), 1));
     return {10.0 * std::log10(std::max(mean_square, 1e-20)), clipped};
 }
 
