@@ -123,10 +123,18 @@ std::string ConfigSection::path_of(std::string_view key) const {
     return path_.empty() ? std::string(key) : fmt::format("{}.{}", path_, key);
 }
 
-void ConfigSection::fault(std::string_view key, std::string text) {
+ConfigFault ConfigSection::note(std::string_view key, std::string text) const {
     const toml::node* at = table_ == nullptr ? nullptr : as_table(table_).get(key);
     if (at == nullptr && table_ != nullptr) at = &as_table(table_);
-    document_->faults_.push_back({document_->file_, at == nullptr ? 0 : line_of(*at), path_of(key), std::move(text)});
+    return {document_->file_, at == nullptr ? 0 : line_of(*at), path_of(key), std::move(text)};
+}
+
+void ConfigSection::fault(std::string_view key, std::string text) {
+    document_->faults_.push_back(note(key, std::move(text)));
+}
+
+void ConfigSection::warn(std::string_view key, std::string text) {
+    document_->warnings_.push_back(note(key, std::move(text)));
 }
 
 // The node at `key` if it is there and of the type asked for; a wrong type is noted.
@@ -199,6 +207,20 @@ double ConfigSection::number(std::string_view key, double fallback, double least
 bool ConfigSection::flag(std::string_view key, bool fallback) {
     const auto* node = static_cast<const toml::node*>(find(key, "true or false", int(toml::node_type::boolean)));
     return node == nullptr ? fallback : node->as_boolean()->get();
+}
+
+std::vector<std::string> ConfigSection::texts(std::string_view key) {
+    std::vector<std::string> values;
+    const auto* node = static_cast<const toml::node*>(find(key, "texts in [...]", int(toml::node_type::array)));
+    if (node == nullptr) return values;
+    for (std::size_t i = 0; i < node->as_array()->size(); ++i) {
+        if (const auto* text = (*node->as_array())[i].as_string()) {
+            values.push_back(text->get());
+        } else {
+            fault(key, fmt::format("entry {} must be a text in quotes", i));
+        }
+    }
+    return values;
 }
 
 std::map<std::string, double> ConfigSection::numbers(std::string_view key, double least, double most) {

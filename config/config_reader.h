@@ -48,6 +48,8 @@ class ConfigSection {
     std::int64_t integer(std::string_view key, std::int64_t fallback, std::int64_t least, std::int64_t most);
     double number(std::string_view key, double fallback, double least, double most);
     bool flag(std::string_view key, bool fallback);
+    /// An array of texts, empty where absent.
+    std::vector<std::string> texts(std::string_view key);
     /// A table whose keys the user chooses, each with a number from least to most.
     std::map<std::string, double> numbers(std::string_view key, double least, double most);
 
@@ -58,6 +60,8 @@ class ConfigSection {
 
     /// Notes a fault at this key's line.
     void fault(std::string_view key, std::string text);
+    /// Notes at this key's line what is allowed but unwise.
+    void warn(std::string_view key, std::string text);
 
   private:
     friend class ConfigDocument;
@@ -65,6 +69,7 @@ class ConfigSection {
         : document_(&document), table_(table), path_(std::move(path)) {}
     const void* find(std::string_view key, const char* expected_type, int type);
     std::string path_of(std::string_view key) const;
+    ConfigFault note(std::string_view key, std::string text) const;
 
     ConfigDocument* document_;
     const void* table_;  // toml::table, or null where the section is absent
@@ -89,6 +94,9 @@ class ConfigDocument {
     /// After everything was read: keys nobody asked for are faults. Throws ConfigError if there is any fault.
     void finish();
 
+    /// What was warned of, so far.
+    const std::vector<ConfigFault>& warnings() const { return warnings_; }
+
   private:
     friend class ConfigSection;
     struct Tree;
@@ -97,6 +105,7 @@ class ConfigDocument {
     std::string file_;
     std::unique_ptr<Tree> tree_;
     std::vector<ConfigFault> faults_;
+    std::vector<ConfigFault> warnings_;
 };
 
 }  // namespace chorus

@@ -8,9 +8,11 @@
 
 #include "config/config_reader.h"
 #include "config/secret_file.h"
+#include "daemon/alsa_cards.h"
 #include "daemon/security_config.h"
 #include "daemon/time_format.h"
 #include "streaming/audio_source.h"
+#include "streaming/recorder_time.h"
 
 namespace chorus {
 namespace {
@@ -60,7 +62,51 @@ void read_rtsp_login(ConfigSection& section, SourceConfig& source, ConfigDepth d
     }
 }
 
-SourceConfig read_source(ConfigSection section, ConfigDepth depth) {
+std::chrono::milliseconds seconds(double value) {
+    return std::chrono::milliseconds(static_cast<std::int64_t>(value * 1000.0 + 0.5));
+}
+
+std::optional<Position> read_position(ConfigSection station) {
+    const Position position{.latitude_deg = station.number("latitude", 0.0, -90.0, 90.0),
+                            .longitude_deg = station.number("longitude", 0.0, -180.0, 180.0)};
+    if (station.has("latitude") != station.has("longitude")) station.fault("", "needs both latitude and longitude");
+    return station.has("latitude") && station.has("longitude") ? std::optional(position) : std::nullopt;
+}
+
+Schedule read_schedule(ConfigSection& section, const std::optional<Position>& position) {
+    Schedule schedule;
+    for (const auto& entry : section.texts("schedule")) {
+        try {
+            schedule.add(entry, position);
+        } catch (const std::invalid_argument& error) {
+            section.fault("schedule", error.what());
+        }
+    }
+    return schedule;
+}
+
+std::optional<UtcTime> read_start(ConfigSection& section, const SourceConfig& source, ConfigDepth depth) {
+    if (const auto text = section.text("start", ""); !text.empty()) {
+        const auto start = from_iso8601(text);
+        if (!start) section.fault("start", "must be UTC as in 2026-11-23T02:14:07Z");
+        return start;
+    }
+    if (!source.is_file || depth == ConfigDepth::kTextAlone) return std::nullopt;
+    const auto start = recording_start(section.text("file", ""));
+    if (!start.warning.empty()) section.warn("file", start.warning);
+    return start.utc;
+}
+
+// A card is waited for by its name; its number may be another card's the next time.
+std::string read_alsa_card(ConfigSection& section) {
+    const auto card = alsa_card_of(section.text("alsa", ""));
+    if (!is_card_number(card)) return card;
+    section.warn("alsa",
+                 fmt::format("card {} may be another one after the next start: hw:CARD=NAME stays (arecord -L)", card));
+    return "";
+}
+
+SourceConfig read_source(ConfigSection section, const std::optional<Position>& position, ConfigDepth depth) {
     SourceConfig source;
     source.name = section.required_name("name");
 
@@ -89,11 +135,13 @@ SourceConfig read_source(ConfigSection section, ConfigDepth depth) {
             section.fault("file", "is not a regular file");
     }
     source.realtime = section.flag("realtime", false);
-    if (const auto start = section.text("start", ""); !start.empty()) {
-        source.start = from_iso8601(start);
-        if (!source.start) section.fault("start", "must be UTC as in 2026-11-23T02:14:07Z");
-    } else if (source.is_file) {
-        source.start = start_from_file_name(section.text("file", ""));
+    source.start = read_start(section, source, depth);
+    if (given.size() == 1 && given[0] == "alsa") source.alsa_card = read_alsa_card(section);
+    if (section.has("silence_timeout_seconds"))
+        source.silence_timeout = seconds(section.number("silence_timeout_seconds", 10.0, 0.5, 3600.0));
+    source.schedule = read_schedule(section, position);
+    for (const char* key : {"schedule", "silence_timeout_seconds"}) {
+        if (section.has(key) && source.is_file) section.fault(key, "is not for files");
     }
     for (const char* key : {"realtime", "start"}) {
         if (section.has(key) && !source.is_file && !given.empty()) section.fault(key, "is for files only");
@@ -112,13 +160,11 @@ DetectionConfig read_detection(ConfigSection section) {
     return detection;
 }
 
-std::chrono::milliseconds seconds(double value) {
-    return std::chrono::milliseconds(static_cast<std::int64_t>(value * 1000.0 + 0.5));
-}
-
 Config read_config(ConfigSection root, ConfigDepth depth) {
     Config config;
-    config.station = root.section("station").required_name("name");
+    auto station = root.section("station");
+    config.station = station.required_name("name");
+    config.position = read_position(station);
 
     auto model = root.section("model");
     config.bundle = model.required_text("bundle");
@@ -142,7 +188,7 @@ Config read_config(ConfigSection root, ConfigDepth depth) {
 
     std::set<std::string> names;
     for (auto& section : root.sections("source")) {
-        config.sources.push_back(read_source(section, depth));
+        config.sources.push_back(read_source(section, config.position, depth));
         const auto& name = config.sources.back().name;
         if (!name.empty() && !names.insert(name).second)
             section.fault("name", fmt::format("\"{}\" is used twice", name));
@@ -192,6 +238,12 @@ void check_against_model(ConfigSection root, const Config& config, const Bundle&
     }
 }
 
+std::vector<std::string> lines_of(const std::vector<ConfigFault>& notes) {
+    std::vector<std::string> lines;
+    for (const auto& note : notes) lines.push_back(to_string(note));
+    return lines;
+}
+
 }  // namespace
 
 Station load_station(const std::filesystem::path& path) {
@@ -208,6 +260,7 @@ Station load_station(const std::filesystem::path& path) {
         }
     }
     document.finish();
+    station.config.warnings = lines_of(document.warnings());
     return station;
 }
 
@@ -216,6 +269,7 @@ Config parse_config(std::string_view text, const std::string& file, ConfigDepth 
     document.throw_if_unreadable();
     auto config = read_config(document.root(), depth);
     document.finish();
+    config.warnings = lines_of(document.warnings());
     return config;
 }
 
@@ -226,6 +280,8 @@ void Config::adopt_reloadable(const Config& next) {
     detection = next.detection;
     sources = next.sources;
     log_level = next.log_level;
+    position = next.position;
+    warnings = next.warnings;
 }
 
 std::vector<std::string> keys_that_need_a_restart(const Config& now, const Config& next) {
@@ -248,20 +304,6 @@ std::vector<std::string> keys_that_need_a_restart(const Config& now, const Confi
     compare("replay.endpoint", &Config::replay_endpoint);
     compare("http.listen", &Config::http_listen);
     return keys;
-}
-
-std::optional<UtcTime> start_from_file_name(const std::filesystem::path& path) {
-    const std::string stem = path.stem().string();
-    // The last place where _YYYYMMDD_HHMMSS fits, as a site's own name may hold digits.
-    for (std::size_t at = stem.size() < 16 ? 0 : stem.size() - 16 + 1; at-- > 0;) {
-        if (stem[at] != '_' || stem[at + 9] != '_') continue;
-        if (at + 16 < stem.size() && stem[at + 16] >= '0' && stem[at + 16] <= '9') continue;
-        const auto part = [&](std::size_t from, std::size_t count) { return stem.substr(at + from, count); };
-        const auto time = from_iso8601(part(1, 4) + "-" + part(5, 2) + "-" + part(7, 2) + "T" + part(10, 2) + ":" +
-                                       part(12, 2) + ":" + part(14, 2) + "Z");
-        if (time) return time;
-    }
-    return std::nullopt;
 }
 
 }  // namespace chorus

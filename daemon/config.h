@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "daemon/http_server.h"
+#include "daemon/schedule.h"
 #include "model/bundle.h"
 #include "streaming/audio_block.h"
 #include "streaming/curve.h"
@@ -24,6 +25,9 @@ struct SourceConfig {
     bool is_file = false;          // ends by itself, never drops, is not opened again
     bool realtime = false;         // a file plays at its own speed
     std::optional<UtcTime> start;  // UTC of a file's first sample
+    std::string alsa_card;         // that must be there before it is opened; empty: not looked for
+    std::optional<std::chrono::milliseconds> silence_timeout;  // instead of the analysis's
+    Schedule schedule;                                         // empty: always open
     bool operator==(const SourceConfig&) const = default;
 };
 
@@ -39,6 +43,7 @@ struct DetectionConfig {
 
 struct Config {
     std::string station;
+    std::optional<Position> position;
     std::filesystem::path bundle;
     std::string device = "auto";
     int threads = 0;
@@ -67,6 +72,8 @@ struct Config {
     std::chrono::milliseconds silence_timeout{10'000};
     std::string log_level = "info";
 
+    std::vector<std::string> warnings;  // what is allowed but unwise, each as "file:line: key: text"
+
     /// Takes over what reload() of the pipeline and the log take over.
     void adopt_reloadable(const Config& next);
 };
@@ -88,8 +95,5 @@ enum class ConfigDepth { kTextAlone, kFilesToo };
 
 /// The configuration alone, without opening the model; throws ConfigError with every fault.
 Config parse_config(std::string_view text, const std::string& file, ConfigDepth depth = ConfigDepth::kFilesToo);
-
-/// "<SITE>_<YYYYMMDD>_<HHMMSS>[...].wav", the usual name recorders give, read as UTC.
-std::optional<UtcTime> start_from_file_name(const std::filesystem::path& path);
 
 }  // namespace chorus

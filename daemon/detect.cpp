@@ -11,6 +11,7 @@
 #include "daemon/event_writer.h"
 #include "daemon/pipeline.h"
 #include "streaming/audio_source.h"
+#include "streaming/recorder_time.h"
 
 namespace chorus {
 namespace {
@@ -87,7 +88,9 @@ class RecordingAnalyser {
         source.name = source_name(path);
         source.launch = launch_for_file(path.string());
         source.is_file = true;
-        source.start = start_from_file_name(path);
+        const auto start = recording_start(path);
+        if (!start.warning.empty()) std::cerr << fmt::format("chorusd: {}: {}\n", path.string(), start.warning);
+        source.start = start.utc;
         config_.sources = {source};
 
         Collector collector;

@@ -79,7 +79,9 @@ std::string to_json(const Event& event) {
     json["hop_seconds"] = event.hop_seconds;
     json["threshold"] = rounded(event.threshold, 1e6);
     json["model"] = event.model;
-    json["clock"] = {{"synced", event.clock_synced}, {"drift_ppm", nullptr}};
+    json["clock"] = {{"synced", event.clock_synced},
+                     {"drift_ppm", event.clock_drift_ppm ? nlohmann::ordered_json(rounded(*event.clock_drift_ppm, 1e1))
+                                                         : nlohmann::ordered_json(nullptr)}};
     json["clip"] = nullptr;
     json["latency_ms"] =
         event.latency_ms ? nlohmann::ordered_json(rounded(*event.latency_ms, 1e3)) : nlohmann::ordered_json(nullptr);

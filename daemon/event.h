@@ -31,7 +31,8 @@ struct Event {
     float threshold = 0;
     std::string model;  // bundle id
     bool clock_synced = false;
-    MonotonicTime sound_received;  // when the last sample this message rests on had arrived
+    std::optional<double> clock_drift_ppm;  // empty until known
+    MonotonicTime sound_received;           // when the last sample this message rests on had arrived
     std::optional<double> latency_ms;
 };
 

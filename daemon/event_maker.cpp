@@ -48,6 +48,7 @@ void EventMaker::add(const std::string& source, const Window& window, std::span<
     last.hop_seconds = window.hop_seconds;
     last.end_time = window.end_time;
     last.clock_synced = window.clock_synced;
+    last.clock_drift_ppm = window.clock_drift_ppm;
     last.received = window.received;
     channel.detector.add(window.start_sample, window.end_sample, scores, detections_);
     tell(channel);
@@ -81,15 +82,17 @@ void EventMaker::tell(Channel& channel) {
         event.sample_rate_hz = last.sample_rate_hz;
         event.hop_seconds = last.hop_seconds;
         if (last.end_time) {
-            // Said once and kept, so that a clock that is set meanwhile changes neither start nor id.
+            // Said once and kept, so that a clock that is set meanwhile changes neither start nor id, and the end
+            // never comes before the start.
             auto& start = channel.starts[detection.label];
             if (detection.phase == EventPhase::kOpen) {
                 start =
                     *last.end_time + SampleClock::offset(detection.start_sample - last.end_sample, last.sample_rate_hz);
             }
             event.start = start;
-            event.end =
-                *last.end_time + SampleClock::offset(detection.end_sample - last.end_sample, last.sample_rate_hz);
+            if (start)
+                event.end =
+                    *start + SampleClock::offset(detection.end_sample - detection.start_sample, last.sample_rate_hz);
         }
         event.peak_score = detection.peak_score;
         event.mean_score = detection.mean_score;
@@ -97,6 +100,7 @@ void EventMaker::tell(Channel& channel) {
         event.threshold = detection.threshold;
         event.model = bundle_.id;
         event.clock_synced = last.clock_synced;
+        event.clock_drift_ppm = last.clock_drift_ppm;
         event.sound_received = last.received;
         metrics_.count_event(event.source, event.channel, event.code, to_string(event.phase));
         sink_.on_event(std::move(event));

@@ -275,15 +275,25 @@ std::string Feed::status_json() const {
         each["error"] = source.error.empty() ? nlohmann::ordered_json(nullptr) : nlohmann::ordered_json(source.error);
         each["sample_rate_hz"] = source.sample_rate_hz;
         each["hop_seconds"] = source.hop_seconds;
+        each["clock"] = {
+            {"synced", source.clock_synced},
+            {"drift_ppm", source.clock_drift_ppm ? nlohmann::ordered_json(std::round(*source.clock_drift_ppm * 10) / 10)
+                                                 : nlohmann::ordered_json(nullptr)},
+            {"steps", source.clock_steps}};
         each["reconnects"] = source.reconnects;
         each["gap_seconds"] = std::round(source.gap_seconds * 1e3) / 1e3;
         each["channels"] = nlohmann::ordered_json::array();
         for (std::size_t channel = 0; channel < source.channels.size(); ++channel) {
-            const auto& [samples, level] = source.channels[channel];
+            const auto& [samples, level, faults] = source.channels[channel];
             nlohmann::ordered_json dropped = nlohmann::ordered_json::object();
             for (const auto reason : kDropReasons)
                 dropped[to_string(reason)] = samples.dropped[static_cast<std::size_t>(reason)];
+            nlohmann::ordered_json faulty = nlohmann::ordered_json::array();
+            for (const auto each_fault : kChannelFaults) {
+                if (has(faults, each_fault)) faulty.push_back(to_string(each_fault));
+            }
             each["channels"].push_back({{"channel", channel},
+                                        {"faults", faulty},
                                         {"level_dbfs", std::round(level.rms_dbfs * 10) / 10},
                                         {"clipped_samples", level.clipped_samples},
                                         {"samples_in", samples.in},

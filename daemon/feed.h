@@ -56,7 +56,7 @@ class Feed : public DetectionSink {
     /// Publishes what waits, then ends the thread. `sources` is not called after it.
     void stop();
     /// The next status message goes out at once. Any thread.
-    void status_soon() { status_soon_ = true; }
+    void status_soon() override { status_soon_ = true; }
 
     /// What broke the feed's thread, if anything did. Any thread.
     bool failed() const { return failed_; }

@@ -29,7 +29,7 @@ void Ledger::ensure_channels(int channels) {
 
 void Ledger::heard(int channel, std::int64_t samples, double rms_dbfs, std::int64_t clipped) {
     const std::lock_guard lock(mutex_);
-    auto& [counts, level] = channels_[static_cast<std::size_t>(channel)];
+    auto& [counts, level, faults] = channels_[static_cast<std::size_t>(channel)];
     counts.in += samples;
     counts.pending += samples;
     level.rms_dbfs = rms_dbfs;
@@ -38,7 +38,7 @@ void Ledger::heard(int channel, std::int64_t samples, double rms_dbfs, std::int6
 
 void Ledger::analysed(int channel, std::int64_t samples) {
     const std::lock_guard lock(mutex_);
-    auto& [counts, level] = channels_[static_cast<std::size_t>(channel)];
+    auto& [counts, level, faults] = channels_[static_cast<std::size_t>(channel)];
     counts.analysed += samples;
     counts.pending -= samples;
     ++level.windows;
@@ -49,6 +49,16 @@ void Ledger::dropped(int channel, std::int64_t samples, DropReason reason) {
     auto& counts = channels_[static_cast<std::size_t>(channel)].samples;
     counts.dropped[static_cast<std::size_t>(reason)] += samples;
     counts.pending -= samples;
+}
+
+void Ledger::set_faults(int channel, ChannelFaults faults) {
+    const std::lock_guard lock(mutex_);
+    channels_[static_cast<std::size_t>(channel)].faults = faults;
+}
+
+void Ledger::clear_faults() {
+    const std::lock_guard lock(mutex_);
+    for (auto& channel : channels_) channel.faults.reset();
 }
 
 std::vector<ChannelReport> Ledger::report() const {

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "daemon/channel_health.h"
+
 namespace chorus {
 
 /// Why sound was not analysed.
@@ -35,6 +37,7 @@ struct ChannelLevel {
 struct ChannelReport {
     SampleCounts samples;
     ChannelLevel level;
+    ChannelFaults faults;
 };
 
 /// The books of one source's channels. Any thread; a report is one consistent moment.
@@ -46,6 +49,9 @@ class Ledger {
     void heard(int channel, std::int64_t samples, double rms_dbfs, std::int64_t clipped);
     void analysed(int channel, std::int64_t samples);
     void dropped(int channel, std::int64_t samples, DropReason reason);
+
+    void set_faults(int channel, ChannelFaults faults);
+    void clear_faults();
 
     std::vector<ChannelReport> report() const;
 

@@ -78,6 +78,11 @@ class Metrics::SourceCollector : public prometheus::Collectable {
         auto hop = family("chorus_hop_seconds", "Time between windows; wider under overload", MetricType::Gauge);
         auto synced =
             family("chorus_clock_synced", "1 while the kernel holds the clock to be synchronised", MetricType::Gauge);
+        auto drift =
+            family("chorus_clock_drift_ppm", "By how much the source's sample clock runs fast", MetricType::Gauge);
+        auto steps = family("chorus_clock_steps_total", "Times a clock was set under the source", MetricType::Counter);
+        auto state = family("chorus_source_state", "1 for the state the source is in", MetricType::Gauge);
+        auto fault = family("chorus_channel_fault", "1 while the channel has the fault", MetricType::Gauge);
         auto in = family("chorus_samples_in_total", "Samples that came in", MetricType::Counter);
         auto analysed =
             family("chorus_samples_analysed_total", "Samples whose first window was scored", MetricType::Counter);
@@ -89,14 +94,21 @@ class Metrics::SourceCollector : public prometheus::Collectable {
         auto clipped = family("chorus_clipped_samples_total", "Samples at full scale", MetricType::Counter);
         for (const auto& source : reports) {
             const Labels labels = {{"station", station_}, {"source", source.name}};
-            add(up, labels, source.state == SourceState::kUp ? 1 : 0);
+            add(up, labels, gives_sound(source.state) ? 1 : 0);
+            for (const auto each_state : kSourceStates) {
+                Labels with_state = labels;
+                with_state.push_back({"state", to_string(each_state)});
+                add(state, with_state, source.state == each_state ? 1 : 0);
+            }
             add(reconnects, labels, static_cast<double>(source.reconnects));
             add(gaps, labels, static_cast<double>(source.gaps));
             add(gap_seconds, labels, source.gap_seconds);
             if (source.hop_seconds > 0) add(hop, labels, source.hop_seconds);
             add(synced, labels, source.clock_synced ? 1 : 0);
+            add(steps, labels, static_cast<double>(source.clock_steps));
+            if (source.clock_drift_ppm) add(drift, labels, *source.clock_drift_ppm);
             for (std::size_t channel = 0; channel < source.channels.size(); ++channel) {
-                const auto& [samples, sound] = source.channels[channel];
+                const auto& [samples, sound, faults] = source.channels[channel];
                 Labels each = labels;
                 each.push_back({"channel", std::to_string(channel)});
                 add(in, each, static_cast<double>(samples.in));
@@ -105,6 +117,11 @@ class Metrics::SourceCollector : public prometheus::Collectable {
                 add(windows, each, static_cast<double>(sound.windows));
                 add(level, each, sound.rms_dbfs);
                 add(clipped, each, static_cast<double>(sound.clipped_samples));
+                for (const auto each_fault : kChannelFaults) {
+                    Labels with_fault = each;
+                    with_fault.push_back({"fault", to_string(each_fault)});
+                    add(fault, with_fault, has(faults, each_fault) ? 1 : 0);
+                }
                 for (const auto reason : kDropReasons) {
                     Labels with_reason = each;
                     with_reason.push_back({"reason", to_string(reason)});
@@ -112,8 +129,12 @@ class Metrics::SourceCollector : public prometheus::Collectable {
                 }
             }
         }
-        return {up,       reconnects, gaps,    gap_seconds, hop,   synced, in,
-                analysed, dropped,    pending, windows,     level, clipped};
+        std::vector<MetricFamily> families = {up,      state,   reconnects, gaps,  gap_seconds, hop,
+                                              synced,  drift,   steps,      fault, in,          analysed,
+                                              dropped, pending, windows,    level, clipped};
+        // A family without a value isn't told at all.
+        std::erase_if(families, [](const auto& each) { return each.metric.empty(); });
+        return families;
     }
 
   private:

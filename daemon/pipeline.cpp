@@ -17,7 +17,8 @@ constexpr auto kStuckAfter = 30s;    // windows wait and none was scored for so 
 constexpr auto kDropInterval = 10s;  // between log lines on what a source lost to overload
 
 bool is_heard(const SourceReport& source) {
-    return source.last_sample || source.state == SourceState::kEnded || source.state == SourceState::kFailed;
+    return source.last_sample || source.state == SourceState::kEnded || source.state == SourceState::kFailed ||
+           source.state == SourceState::kOff;
 }
 
 double seconds_since(MonotonicTime then) {
@@ -60,6 +61,7 @@ void Pipeline::start() {
             failure_ = std::current_exception();
             metrics_.inference_errors.Increment();
             queue_.close();
+            for (auto rest = next_batch(); !rest.empty(); rest = next_batch()) drop(rest, DropReason::kError);
         }
         {
             const std::lock_guard lock(finished_mutex_);
@@ -74,10 +76,18 @@ void Pipeline::add_source(const SourceConfig& source) {
     const std::size_t lane = queue_.add_lane();
     ++running_sources_;
     // The last source to end closes the queue: after it, what is queued is all there is.
-    auto runner = std::make_shared<SourceRunner>(lane, source, open_, front_end_, config_.hop_seconds, hop_factor_,
-                                                 config_.silence_timeout, queue_, [this] {
-                                                     if (--running_sources_ == 0) queue_.close();
-                                                 });
+    SourceRunner::Wiring wiring{.open = open_,
+                                .front_end = front_end_,
+                                .queue = queue_,
+                                .hop_seconds = config_.hop_seconds,
+                                .hop_factor = hop_factor_,
+                                .silence_timeout = config_.silence_timeout,
+                                .on_end =
+                                    [this] {
+                                        if (--running_sources_ == 0) queue_.close();
+                                    },
+                                .on_state_change = [this] { sink_.status_soon(); }};
+    auto runner = std::make_shared<SourceRunner>(lane, source, std::move(wiring));
     const std::lock_guard lock(slots_mutex_);
     slots_.push_back({.runner = std::move(runner)});
 }
@@ -85,11 +95,6 @@ void Pipeline::add_source(const SourceConfig& source) {
 std::shared_ptr<SourceRunner> Pipeline::runner(std::size_t source) const {
     const std::lock_guard lock(slots_mutex_);
     return slots_[source].runner;
-}
-
-std::chrono::milliseconds Pipeline::silence_timeout() const {
-    const std::lock_guard lock(slots_mutex_);
-    return config_.silence_timeout;
 }
 
 std::vector<std::shared_ptr<SourceRunner>> Pipeline::active() const {
@@ -108,7 +113,6 @@ void Pipeline::reload(Config next) {
     std::vector<SourceConfig> beginning = next.sources;
     {
         const std::lock_guard lock(slots_mutex_);
-        config_.silence_timeout = next.silence_timeout;
         for (auto& slot : slots_) {
             if (slot.retired) continue;
             const auto same = std::find(beginning.begin(), beginning.end(), slot.runner->config());
@@ -125,6 +129,7 @@ void Pipeline::reload(Config next) {
 
     const bool detection_changed = next.detection != config_.detection;
     config_.hop_seconds = next.hop_seconds;
+    config_.silence_timeout = next.silence_timeout;
     config_.widen_hop = next.widen_hop;
     config_.sources = next.sources;
     config_.detection = next.detection;
@@ -215,11 +220,11 @@ std::string Pipeline::ill_health() const {
         return fmt::format("analysis: no window scored for {:.0f} s while {} wait", seconds_since(last_progress_),
                            queue_.size());
     }
-    const double silence = std::chrono::duration<double>(silence_timeout()).count();
     for (const auto& source : sources()) {
+        const double silence = std::chrono::duration<double>(source.silence_timeout).count();
         if (source.state == SourceState::kDown) return fmt::format("source {}: {}", source.name, source.error);
         if (source.state == SourceState::kFailed) return fmt::format("source {}", source.error);
-        const bool listening = source.state == SourceState::kUp || source.state == SourceState::kStarting;
+        const bool listening = gives_sound(source.state) || source.state == SourceState::kStarting;
         const double quiet =
             seconds_since(std::max(source.last_sample.value_or(source.listening_since), source.listening_since));
         if (source.live && listening && quiet > silence) {
@@ -231,6 +236,12 @@ std::string Pipeline::ill_health() const {
 
 std::string Pipeline::stall(MonotonicTime now, std::chrono::milliseconds patience) const {
     if (!finished_ && now - last_progress_.load() > patience) return "the analysis is stuck";
+    for (const auto& source : sources()) {
+        // A file's thread stands still while it waits for the analysis, and one that has ended for good.
+        const bool ended = source.state == SourceState::kEnded || source.state == SourceState::kFailed;
+        if (source.live && !ended && now - source.last_turn > patience)
+            return fmt::format("source {} is stuck", source.name);
+    }
     return "";
 }
 
@@ -254,15 +265,15 @@ void Pipeline::analyse() {
             continue;
         }
         if (std::chrono::steady_clock::now() > drain_until_.load()) {
-            for (const auto& window : batch) {
-                if (!window.ends_stretch())
-                    runner(window.source)
-                        ->ledger()
-                        .dropped(window.channel, window.booked_samples, DropReason::kShutdown);
-            }
+            drop(batch, DropReason::kShutdown);
             continue;
         }
-        score(batch);
+        try {
+            score(batch);
+        } catch (...) {
+            drop(batch, DropReason::kError);
+            throw;
+        }
         last_progress_ = std::chrono::steady_clock::now();
     }
     events_->finish();
@@ -277,6 +288,18 @@ void Pipeline::adopt_detection() {
     if (!next) return;
     events_->finish();
     events_ = std::make_unique<EventMaker>(config_.station, std::move(*next), bundle_, sink_, metrics_);
+}
+
+std::vector<Window> Pipeline::next_batch() {
+    return queue_.pop_batch(max_batch_, max_batch_delay_, 500ms);
+}
+
+// Books what is not booked yet.
+void Pipeline::drop(const std::vector<Window>& batch, DropReason reason) {
+    for (const auto& window : batch) {
+        if (window.booked_samples > 0)
+            runner(window.source)->ledger().dropped(window.channel, window.booked_samples, reason);
+    }
 }
 
 void Pipeline::score(std::vector<Window>& batch) {
@@ -295,7 +318,7 @@ void Pipeline::score(std::vector<Window>& batch) {
     }
 
     std::size_t row = 0;
-    for (const auto& window : batch) {
+    for (auto& window : batch) {
         if (window.ends_stretch()) {
             events_->end_stretch(window.source, window.channel);
             continue;
@@ -309,7 +332,7 @@ void Pipeline::score(std::vector<Window>& batch) {
                             window.channel, window.start_sample));
         }
         events_->add(name, window, scores);
-        source->ledger().analysed(window.channel, window.booked_samples);
+        source->ledger().analysed(window.channel, std::exchange(window.booked_samples, 0));
         metrics_.top_score.Observe(static_cast<double>(*std::max_element(scores.begin(), scores.end())));
         sink_.on_scores(name, window, scores);
     }

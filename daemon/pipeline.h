@@ -77,13 +77,14 @@ class Pipeline {
     void add_source(const SourceConfig& source);
     std::shared_ptr<SourceRunner> runner(std::size_t source) const;
     std::vector<std::shared_ptr<SourceRunner>> active() const;
-    std::chrono::milliseconds silence_timeout() const;
     void say_drops();
     void analyse();
+    std::vector<Window> next_batch();
+    void drop(const std::vector<Window>& batch, DropReason reason);
     void score(std::vector<Window>& batch);
     void adopt_detection();
 
-    Config config_;  // changed by reload() alone, of which other threads read only what is guarded below
+    Config config_;  // what reload() changes of it is read by its thread alone
     const Bundle& bundle_;
     const FrontEnd& front_end_;
     Classifier& classifier_;
@@ -94,7 +95,7 @@ class Pipeline {
     const std::chrono::milliseconds max_batch_delay_;
 
     LaneQueue<Window> queue_;
-    mutable std::mutex slots_mutex_;  // guards slots_ and config_.silence_timeout
+    mutable std::mutex slots_mutex_;  // guards slots_
     std::vector<Slot> slots_;         // by Window::source; only ever grows
     std::atomic<std::size_t> running_sources_{0};
     HopWidener widener_;

@@ -16,6 +16,7 @@
 #include "daemon/pipeline.h"
 #include "daemon/replay.h"
 #include "daemon/service_manager.h"
+#include "daemon/source_opener.h"
 #include "streaming/messaging.h"
 
 namespace chorus {
@@ -133,6 +134,7 @@ int run_service(const std::filesystem::path& config_path) {
     auto station = load_station(config_path);
     Config& config = station.config;
     set_up_logging(config.log_level);
+    for (const auto& warning : config.warnings) spdlog::warn("{}", warning);
 
     Metrics metrics(config.station);
     metrics.set_model(station.bundle);
@@ -144,13 +146,7 @@ int run_service(const std::filesystem::path& config_path) {
     const FrontEnd front_end(station.bundle.front_end);
     const auto classifier =
         open_classifier(config.bundle, station.bundle, {.device = config.device, .threads = config.threads});
-    Pipeline pipeline(config, station.bundle, front_end, *classifier, feed, metrics, [](const SourceConfig& source) {
-        return open_gstreamer_source({.name = source.name,
-                                      .launch = source.launch,
-                                      .realtime = source.realtime,
-                                      .rtsp_user = source.rtsp_user,
-                                      .rtsp_password = source.rtsp_password});
-    });
+    Pipeline pipeline(config, station.bundle, front_end, *classifier, feed, metrics, open_source);
     struct StopInOrder {  // the feed's thread asks the pipeline for its sources
         Pipeline& pipeline;
         Feed& feed;
@@ -162,7 +158,8 @@ int run_service(const std::filesystem::path& config_path) {
 
     feed.start([&] { return pipeline.sources(); });
     std::optional<HttpServer> http;
-    if (!config.http_listen.empty()) http.emplace(config.http_listen, pages(metrics, pipeline, feed), config.http_security);
+    if (!config.http_listen.empty())
+        http.emplace(config.http_listen, pages(metrics, pipeline, feed), config.http_security);
 
     spdlog::info("station {}: model {} ({}, {} classes) on {}", config.station, station.bundle.id,
                  to_string(station.bundle.architecture), station.bundle.labels.size(), classifier->description());

@@ -20,6 +20,8 @@ class DetectionSink {
         (void)window;
         (void)scores;
     }
+    /// The state of a source has changed. Any thread.
+    virtual void status_soon() {}
 };
 
 }  // namespace chorus

@@ -11,6 +11,7 @@
 #include <stdexcept>
 
 #include "config/program.h"
+#include "daemon/back_off.h"
 
 namespace chorus {
 namespace {
@@ -18,63 +19,25 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr auto kReadTimeout = 200ms;
-constexpr auto kFirstBackOff = 500ms;
-constexpr auto kLongestBackOff = 30'000ms;
-constexpr auto kStablePeriod = 60s;  // up for so long, the next failure begins with the first back-off again
-
-// Full scale of 16-bit sound, the narrowest that stations record.
-constexpr float kClipLevel = 32767.0F / 32768.0F;
-
-struct Level {
-    double rms_dbfs;
-    std::int64_t clipped;
-};
-
-Level measure(std::span<const float> samples) {
-    double energy = 0;
-    std::int64_t clipped = 0;
-    for (const float sample : samples) {
-        energy += static_cast<double>(sample) * sample;
-        clipped += std::abs(sample) >= kClipLevel ? 1 : 0;
-    }
-    const double mean = energy / static_cast<double>(std::max<std::size_t>(samples.size(), 1));
-    return {10.0 * std::log10(std::max(mean, 1e-20)), clipped};
-}
+constexpr auto kTurn = 500ms;        // between turns while nothing is read
+constexpr auto kLook = 1s;           // between looks at the kernel's clock, the schedule and what is to be summed up
+constexpr auto kLineInterval = 60s;  // lines that repeat are summed up so often
 
 }  // namespace
 
-std::string to_string(SourceState state) {
-    switch (state) {
-        case SourceState::kStarting:
-            return "starting";
-        case SourceState::kUp:
-            return "up";
-        case SourceState::kDown:
-            return "down";
-        case SourceState::kEnded:
-            return "ended";
-        case SourceState::kFailed:
-            return "failed";
-    }
-    return "unknown";
-}
-
-SourceRunner::SourceRunner(std::size_t index, SourceConfig config, Opener open, const FrontEnd& front_end,
-                           double hop_seconds, const std::atomic<double>& hop_factor,
-                           std::chrono::milliseconds silence_timeout, LaneQueue<Window>& queue,
-                           std::function<void()> on_end)
+SourceRunner::SourceRunner(std::size_t index, SourceConfig config, Wiring wiring)
     : index_(index),
       config_(std::move(config)),
-      open_(std::move(open)),
-      front_end_(front_end),
-      hop_seconds_(hop_seconds),
-      hop_factor_(hop_factor),
-      silence_timeout_(silence_timeout),
-      queue_(queue),
-      on_end_(std::move(on_end)) {
+      wiring_(std::move(wiring)),
+      silence_timeout_(config_.silence_timeout.value_or(wiring_.silence_timeout)),
+      failure_lines_(kLineInterval),
+      gap_lines_(kLineInterval),
+      clock_lines_(kLineInterval),
+      last_turn_(std::chrono::steady_clock::now()) {
     report_.name = config_.name;
     report_.live = !config_.is_file;
-    report_.listening_since = std::chrono::steady_clock::now();
+    report_.silence_timeout = silence_timeout_;
+    report_.listening_since = last_turn_;
 }
 
 SourceRunner::~SourceRunner() {
@@ -85,7 +48,7 @@ void SourceRunner::start() {
     thread_ = std::jthread([this](const std::stop_token& stop) {
         name_this_thread("src:" + config_.name);
         run(stop);
-        on_end_();
+        wiring_.on_end();
     });
 }
 
@@ -106,47 +69,50 @@ SourceReport SourceRunner::report() const {
         const std::lock_guard lock(mutex_);
         report = report_;
     }
+    report.last_turn = last_turn_;
     report.channels = ledger_.report();
     return report;
 }
 
 void SourceRunner::run(const std::stop_token& stop) {
-    std::minstd_rand jitter(std::random_device{}());
-    auto back_off = std::chrono::milliseconds(kFirstBackOff);
+    BackOff back_off(std::random_device{}());
     while (!stop.stop_requested()) {
-        const auto began = std::chrono::steady_clock::now();
         try {
-            listen(stop);
-            if (stop.stop_requested()) break;
-            if (config_.is_file) {
-                set_state(SourceState::kEnded, "");
-                return;
+            turn();
+            const auto outcome = in_hours_ ? listen(stop) : Outcome::kOffHours;
+            if (outcome == Outcome::kStopped) break;
+            if (outcome == Outcome::kOffHours) {
+                was_off_ = true;
+                enter(SourceState::kOff, "");
+                if (!wait(stop, kLook)) break;
+                continue;
             }
+            if (!live_) return enter(SourceState::kEnded, "");
             throw std::runtime_error(fmt::format("{}: the stream ended", config_.name));
         } catch (const std::exception&) {
             const auto message = current_exception_message();
             end_stretch(config_.is_file ? DropReason::kError : DropReason::kShort);
             if (config_.is_file) {
                 spdlog::error("source {}", message);
-                set_state(SourceState::kFailed, message);
-                return;
+                return enter(SourceState::kFailed, message);
             }
-            if (std::chrono::steady_clock::now() - began >= kStablePeriod) back_off = kFirstBackOff;
-            const auto pause =
-                back_off / 2 + std::chrono::milliseconds(jitter() % static_cast<unsigned>(back_off.count()));
-            spdlog::warn("source {}; trying again in {:.1f} s", message, static_cast<double>(pause.count()) / 1000.0);
-            set_state(SourceState::kDown, message);
+            const auto now = std::chrono::steady_clock::now();
+            const auto pause = back_off.next(sound_since_ ? now - *sound_since_ : 0s);
+            warn(failure_lines_,
+                 fmt::format("{}; trying again in {:.1f} s", message, std::chrono::duration<double>(pause).count()));
+            status_.failed(now, message);
             if (!wait(stop, pause)) break;
-            back_off = std::min(back_off * 2, std::chrono::milliseconds(kLongestBackOff));
         }
     }
     end_stretch(DropReason::kShutdown);
-    set_state(SourceState::kEnded, "");
+    enter(SourceState::kEnded, "");
 }
 
-// Opens the source and reads it to its end; throws when it fails.
-void SourceRunner::listen(const std::stop_token& stop) {
-    auto opened = open_(config_);
+// Opens the source and reads it to its end, or until its hours are over; throws when it fails.
+SourceRunner::Outcome SourceRunner::listen(const std::stop_token& stop) {
+    sound_since_.reset();
+    if (status_.state() == SourceState::kOff) enter(SourceState::kStarting, "");
+    auto opened = wiring_.open(config_);
     live_ = opened->is_live();
     {
         const std::lock_guard lock(mutex_);
@@ -165,38 +131,51 @@ void SourceRunner::listen(const std::stop_token& stop) {
         }
     } closer{*this};
 
-    bool first = true;
-    while (!stop.stop_requested()) {
+    auto outcome = Outcome::kStopped;
+    while (!stop.stop_requested() && outcome == Outcome::kStopped) {
+        turn();
+        if (!in_hours_) {
+            outcome = Outcome::kOffHours;
+            break;
+        }
         const SourceItem item = source.read(kReadTimeout);
         if (const auto* block = std::get_if<AudioBlock>(&item)) {
             if (block->frames() == 0) continue;
             last_sound = block->received;
-            if (first) {
-                first = false;
-                // While it was away, sound went by: an estimate, as no one counted it.
-                if (position_ > 0 && sample_rate_hz_ > 0) {
-                    const auto away = std::chrono::duration<double>(block->received - went_down_).count();
-                    skip({.samples = static_cast<std::int64_t>(away * sample_rate_hz_),
-                          .sample_rate_hz = sample_rate_hz_,
-                          .known = false,
-                          .reason = "reconnect"});
-                    const std::lock_guard lock(mutex_);
-                    ++report_.reconnects;
-                }
-                index_offset_ = position_ - block->first_sample;
-                set_state(SourceState::kUp, "");
-            }
+            if (!sound_since_) resume(*block);
             take(*block);
         } else if (const auto* gap = std::get_if<Gap>(&item)) {
             skip(*gap);
         } else if (std::holds_alternative<EndOfStream>(item)) {
-            break;
+            outcome = Outcome::kEnded;
         } else if (live_ && std::chrono::steady_clock::now() - last_sound > silence_timeout_) {
             const std::chrono::duration<double> silence = silence_timeout_;
             throw std::runtime_error(fmt::format("{}: no sound for {:g} s", config_.name, silence.count()));
         }
     }
-    if (!stop.stop_requested()) end_stretch(DropReason::kShort);
+    if (stop.stop_requested()) return Outcome::kStopped;
+    end_stretch(DropReason::kShort);
+    return outcome;
+}
+
+// The first sound of an opening.
+void SourceRunner::resume(const AudioBlock& block) {
+    sound_since_ = block.received;
+    // While it was away, sound went by: an estimate, as no one counted it.
+    if (position_ > 0 && sample_rate_hz_ > 0) {
+        const auto away = std::chrono::duration<double>(block.received - went_down_).count();
+        const auto samples = static_cast<std::int64_t>(away * sample_rate_hz_);
+        if (was_off_) {
+            position_ += samples;  // nobody wanted to hear it: no loss
+        } else {
+            skip({.samples = samples, .sample_rate_hz = sample_rate_hz_, .known = false, .reason = "reconnect"});
+            const std::lock_guard lock(mutex_);
+            ++report_.reconnects;
+        }
+        clock_.restart();
+    }
+    was_off_ = false;
+    index_offset_ = position_ - block.first_sample;
 }
 
 void SourceRunner::take(const AudioBlock& block) {
@@ -205,13 +184,11 @@ void SourceRunner::take(const AudioBlock& block) {
     if (channels_.empty() || format_changed) begin_stretch(block);
 
     const std::int64_t first_sample = index_offset_ + block.first_sample;
-    if (live_) {
-        clock_synced_ = system_clock_is_synced();
-        if (block.capture_time) clock_.observe(first_sample, *block.capture_time, sample_rate_hz_);
-    }
+    if (live_ && block.capture_time) observe_clock(block, first_sample);
     received_ = block.received;
-    const double hop_factor = live_ ? hop_factor_.load() : 1.0;
+    const double hop_factor = live_ ? wiring_.hop_factor.load() : 1.0;
     for (auto& channel : channels_) channel.widen_hop(hop_factor);
+    status_.sound(block.received);
 
     const auto frames = static_cast<std::size_t>(block.frames());
     const auto channels = static_cast<std::size_t>(block.channels);
@@ -221,26 +198,45 @@ void SourceRunner::take(const AudioBlock& block) {
             const float sample = block.samples[i * channels + channel];
             channel_samples_[i] = std::isfinite(sample) ? sample : 0.0F;  // a float source may send what is no number
         }
-        const Level level = measure(channel_samples_);
         const int number = static_cast<int>(channel);
+        const Level level = health_->push(number, channel_samples_);
         ledger_.heard(number, block.frames(), level.rms_dbfs, level.clipped);
         channels_[channel].push(channel_samples_, [&](Window&& window) { put(number, std::move(window)); });
     }
+    tell_faults(health_->review());
     position_ = first_sample + block.frames();
 
     const std::lock_guard lock(mutex_);
     report_.last_sample = block.received;
     report_.sample_rate_hz = sample_rate_hz_;
-    report_.clock_synced = clock_synced_;
     report_.hop_seconds = channels_[0].hop_seconds();
+    report_.clock_drift_ppm = clock_.drift_ppm();
+}
+
+void SourceRunner::observe_clock(const AudioBlock& block, std::int64_t first_sample) {
+    if (block.sender_time != sender_time_) {
+        sender_time_ = block.sender_time;
+        clock_.restart();
+    }
+    const auto before = clock_.utc(first_sample);
+    if (!clock_.observe(first_sample, *block.capture_time, sample_rate_hz_)) return;
+    const std::chrono::duration<double> jump = *clock_.utc(first_sample) - *before;
+    warn(clock_lines_, fmt::format("{}: the {} clock was set by {:+.3f} s: sound is dated by it from sample {} on",
+                                   config_.name, sender_time_ ? "sender's" : "system's", jump.count(), first_sample));
+    const std::lock_guard lock(mutex_);
+    ++report_.clock_steps;
 }
 
 void SourceRunner::skip(const Gap& gap) {
     end_stretch(DropReason::kShort);
     position_ += gap.samples;
+    if (!gap.known) clock_.restart();
     const double seconds = gap.sample_rate_hz > 0 ? static_cast<double>(gap.samples) / gap.sample_rate_hz : 0.0;
-    spdlog::warn("source {}: {} of sound lost ({})", config_.name,
-                 gap.known ? fmt::format("{:.3f} s", seconds) : fmt::format("about {:.1f} s", seconds), gap.reason);
+    auto text =
+        fmt::format("{} of sound lost ({})",
+                    gap.known ? fmt::format("{:.3f} s", seconds) : fmt::format("about {:.1f} s", seconds), gap.reason);
+    warn(gap_lines_, fmt::format("{}: {}", config_.name, text));
+    status_.lost(std::chrono::steady_clock::now(), std::move(text));
     const std::lock_guard lock(mutex_);
     ++report_.gaps;
     report_.gap_seconds += seconds;
@@ -248,15 +244,24 @@ void SourceRunner::skip(const Gap& gap) {
 
 void SourceRunner::begin_stretch(const AudioBlock& block) {
     end_stretch(DropReason::kShort);
+    const std::int64_t first_sample = index_offset_ + block.first_sample;
+    if (config_.is_file && config_.start && block.sample_rate_hz != sample_rate_hz_) {
+        const auto time =
+            clock_.utc(first_sample).value_or(*config_.start + SampleClock::offset(first_sample, block.sample_rate_hz));
+        clock_.observe(first_sample, time, block.sample_rate_hz);
+    }
+    if (!health_ || health_->channels() != block.channels || block.sample_rate_hz != sample_rate_hz_) {
+        health_.emplace(block.channels, block.sample_rate_hz);
+        ledger_.clear_faults();
+        status_.channel_faults("");
+    }
     sample_rate_hz_ = block.sample_rate_hz;
     ledger_.ensure_channels(block.channels);
-    const std::int64_t first_sample = index_offset_ + block.first_sample;
-    if (config_.is_file && config_.start) clock_.observe(0, *config_.start, sample_rate_hz_);
     channels_.clear();
     channels_.reserve(static_cast<std::size_t>(block.channels));
     try {
         for (int channel = 0; channel < block.channels; ++channel) {
-            channels_.emplace_back(front_end_, sample_rate_hz_, hop_seconds_, first_sample);
+            channels_.emplace_back(wiring_.front_end, sample_rate_hz_, wiring_.hop_seconds, first_sample);
         }
     } catch (const std::invalid_argument&) {
         channels_.clear();
@@ -283,33 +288,97 @@ void SourceRunner::end_stretch(DropReason rest) {
 }
 
 void SourceRunner::put(int channel, Window window) {
+    const auto end_sample = window.end_sample;
     window.source = index_;
     window.channel = channel;
     window.stretch = stretch_;
-    window.hop_seconds = channels_.empty() ? hop_seconds_ : channels_[0].hop_seconds();
+    window.hop_seconds = channels_.empty() ? wiring_.hop_seconds : channels_[0].hop_seconds();
     window.end_time = clock_.utc(window.end_sample);
     window.clock_synced = clock_synced_;
+    window.clock_drift_ppm = clock_.drift_ppm();
     window.received = received_;
     window.queued = std::chrono::steady_clock::now();
-    auto refused =
-        live_ ? queue_.push_drop_oldest(index_, std::move(window)) : queue_.push_wait(index_, std::move(window));
-    if (refused && refused->booked_samples > 0) {
-        ledger_.dropped(refused->channel, refused->booked_samples,
-                        stopping_ ? DropReason::kShutdown : DropReason::kOverload);
-    }
+    const auto refused = live_ ? wiring_.queue.push_drop_oldest(index_, std::move(window))
+                               : wiring_.queue.push_wait(index_, std::move(window));
+    if (!refused || refused->booked_samples == 0) return;
+    // A closed queue hands back the very window: either all is being stopped, or the analysis has failed.
+    const bool closed =
+        refused->channel == channel && refused->stretch == stretch_ && refused->end_sample == end_sample;
+    const auto reason = stopping_ ? DropReason::kShutdown : closed ? DropReason::kError : DropReason::kOverload;
+    ledger_.dropped(refused->channel, refused->booked_samples, reason);
 }
 
-void SourceRunner::set_state(SourceState state, const std::string& error) {
-    SourceState before{};
+// The thread's round: shows that it is alive, and looks now and then at what changes slowly.
+void SourceRunner::turn() {
+    const auto now = std::chrono::steady_clock::now();
+    last_turn_ = now;
+    if (now - looked_ >= kLook) {
+        looked_ = now;
+        clock_synced_ = system_clock_is_synced();
+        in_hours_ = config_.schedule.empty() || config_.schedule.open_at(wiring_.utc_now());
+        for (auto* lines : {&failure_lines_, &gap_lines_, &clock_lines_}) {
+            if (const auto sum = lines->overdue(now)) spdlog::warn("source {}", *sum);
+        }
+    }
+    tell_state();
+}
+
+void SourceRunner::enter(SourceState state, const std::string& error) {
+    status_.set(state, error);
+    tell_state();
+}
+
+void SourceRunner::tell_state() {
+    const bool changed = status_.update(std::chrono::steady_clock::now());
     {
         const std::lock_guard lock(mutex_);
-        before = report_.state;
-        report_.state = state;
-        report_.error = error;
+        report_.state = status_.state();
+        report_.error = status_.reason();
+        report_.clock_synced = clock_synced_;
     }
-    if (state == SourceState::kUp && before != SourceState::kUp)
-        spdlog::info("source {}: sound comes in", config_.name);
-    if (state == SourceState::kEnded && before != state) spdlog::info("source {}: ended", config_.name);
+    if (!changed) return;
+    switch (status_.state()) {
+        case SourceState::kUp:
+            spdlog::info("source {}: sound comes in", config_.name);
+            break;
+        case SourceState::kDegraded:
+            spdlog::warn("source {}: degraded: {}", config_.name, status_.reason());
+            break;
+        case SourceState::kOff:
+            spdlog::info("source {}: off until its hours begin", config_.name);
+            break;
+        case SourceState::kEnded:
+            spdlog::info("source {}: ended", config_.name);
+            break;
+        default:  // why it is down or has failed has been said
+            break;
+    }
+    wiring_.on_state_change();
+}
+
+void SourceRunner::tell_faults(const std::vector<int>& channels) {
+    if (channels.empty()) return;
+    for (const int channel : channels) {
+        const auto faults = health_->faults(channel);
+        ledger_.set_faults(channel, faults);
+        if (faults.any()) {
+            spdlog::warn("source {}: channel {} is faulty: {}", config_.name, channel, to_string(faults));
+        } else {
+            spdlog::info("source {}: channel {} is sound again", config_.name, channel);
+        }
+    }
+    std::string all;
+    for (int channel = 0; channel < health_->channels(); ++channel) {
+        if (health_->faults(channel).none()) continue;
+        all += fmt::format("{}channel {}: {}", all.empty() ? "" : "; ", channel, to_string(health_->faults(channel)));
+    }
+    status_.channel_faults(std::move(all));
+}
+
+void SourceRunner::warn(RepeatLimiter& lines, std::string text) {
+    if (const auto line = lines.admit(std::chrono::steady_clock::now(), std::move(text))) {
+        spdlog::warn("source {}", *line);
+    }
 }
 
 // False when asked to stop.
@@ -317,7 +386,13 @@ bool SourceRunner::wait(const std::stop_token& stop, std::chrono::milliseconds t
     std::mutex mutex;
     std::condition_variable_any woken;
     std::unique_lock lock(mutex);
-    woken.wait_for(lock, stop, time, [] { return false; });
+    const auto until = std::chrono::steady_clock::now() + time;
+    while (!stop.stop_requested()) {
+        turn();
+        const auto now = std::chrono::steady_clock::now();
+        if (now >= until) break;
+        woken.wait_until(lock, stop, std::min(until, now + kTurn), [] { return false; });
+    }
     return !stop.stop_requested();
 }
 

@@ -11,8 +11,12 @@
 #include <vector>
 
 #include "daemon/channel_analyser.h"
+#include "daemon/channel_health.h"
 #include "daemon/config.h"
 #include "daemon/ledger.h"
+#include "daemon/repeat_limiter.h"
+#include "daemon/source_status.h"
+#include "daemon/time_format.h"
 #include "daemon/window.h"
 #include "model/front_end.h"
 #include "streaming/audio_source.h"
@@ -21,14 +25,11 @@
 
 namespace chorus {
 
-enum class SourceState { kStarting, kUp, kDown, kEnded, kFailed };
-std::string to_string(SourceState state);
-
 /// One source at one moment.
 struct SourceReport {
     std::string name;
     SourceState state = SourceState::kStarting;
-    std::string error;  // why it is down or failed
+    std::string error;  // why it is not simply up
     int sample_rate_hz = 0;
     bool live = true;
     double hop_seconds = 0;  // between windows
@@ -36,20 +37,36 @@ struct SourceReport {
     std::int64_t gaps = 0;
     double gap_seconds = 0;
     bool clock_synced = false;
+    std::optional<double> clock_drift_ppm;
+    std::int64_t clock_steps = 0;
+    std::chrono::milliseconds silence_timeout{};
     std::optional<MonotonicTime> last_sample;
     MonotonicTime listening_since;  // this opening's begin
+    MonotonicTime last_turn;  // of the source's thread, at most 1 s apart; a file's stops while analysis is behind
     std::vector<ChannelReport> channels;
 };
 
 /// Keeps one source open, turns its sound into windows and puts them into its lane of the queue. Owns the thread that
-/// does so. A live source that fails is opened again for ever, with back-off; a file that fails is given up.
+/// does so. A live source that fails is opened again for ever, with back-off; a file that fails is given up. Outside
+/// its schedule's hours a source is closed.
 class SourceRunner {
   public:
     using Opener = std::function<std::unique_ptr<AudioSource>(const SourceConfig&)>;
 
-    SourceRunner(std::size_t index, SourceConfig config, Opener open, const FrontEnd& front_end, double hop_seconds,
-                 const std::atomic<double>& hop_factor, std::chrono::milliseconds silence_timeout,
-                 LaneQueue<Window>& queue, std::function<void()> on_end);
+    /// What the runner works with; the callbacks are called by its thread.
+    struct Wiring {
+        Opener open;
+        const FrontEnd& front_end;
+        LaneQueue<Window>& queue;
+        double hop_seconds = 1.0;
+        const std::atomic<double>& hop_factor;              // of the hop of live sound, under overload
+        std::chrono::milliseconds silence_timeout{10'000};  // where the source has none of its own
+        std::function<void()> on_end = [] {};
+        std::function<void()> on_state_change = [] {};
+        std::function<UtcTime()> utc_now = chorus::utc_now;  // tells the schedule's hours
+    };
+
+    SourceRunner(std::size_t index, SourceConfig config, Wiring wiring);
     ~SourceRunner();
     SourceRunner(const SourceRunner&) = delete;
     SourceRunner& operator=(const SourceRunner&) = delete;
@@ -64,44 +81,58 @@ class SourceRunner {
     Ledger& ledger() { return ledger_; }
 
   private:
+    enum class Outcome { kStopped, kEnded, kOffHours };
+
     void run(const std::stop_token& stop);
-    void listen(const std::stop_token& stop);
+    Outcome listen(const std::stop_token& stop);
+    void resume(const AudioBlock& block);
     void take(const AudioBlock& block);
+    void observe_clock(const AudioBlock& block, std::int64_t first_sample);
     void skip(const Gap& gap);
     void begin_stretch(const AudioBlock& block);
     void end_stretch(DropReason rest);
     void put(int channel, Window window);
-    void set_state(SourceState state, const std::string& error);
+    void turn();
+    void enter(SourceState state, const std::string& error);
+    void tell_state();
+    void tell_faults(const std::vector<int>& channels);
+    void warn(RepeatLimiter& lines, std::string text);
     bool wait(const std::stop_token& stop, std::chrono::milliseconds time);
 
     const std::size_t index_;
     const SourceConfig config_;
-    const Opener open_;
-    const FrontEnd& front_end_;
-    const double hop_seconds_;
-    const std::atomic<double>& hop_factor_;  // of the hop of live sound, under overload
+    const Wiring wiring_;
     const std::chrono::milliseconds silence_timeout_;
-    LaneQueue<Window>& queue_;
-    const std::function<void()> on_end_;
     Ledger ledger_;
 
     // Of the thread alone.
     std::vector<ChannelAnalyser> channels_;
     std::vector<float> channel_samples_;
+    std::optional<ChannelHealth> health_;
     SampleClock clock_;
+    SourceStatus status_;
+    RepeatLimiter failure_lines_;
+    RepeatLimiter gap_lines_;
+    RepeatLimiter clock_lines_;
     std::int64_t position_ = 0;      // the source's index of the next sample
     std::int64_t index_offset_ = 0;  // of the open AudioSource's own index
     std::int64_t stretch_ = 0;
     int sample_rate_hz_ = 0;
     bool live_ = true;
+    bool sender_time_ = false;
     bool clock_synced_ = false;
+    bool in_hours_ = true;
+    bool was_off_ = false;  // since the last sample
     MonotonicTime received_;
     MonotonicTime went_down_;
+    MonotonicTime looked_;                      // at what is looked at once a second
+    std::optional<MonotonicTime> sound_since_;  // of this opening
 
     mutable std::mutex mutex_;  // guards source_ and report_
     std::unique_ptr<AudioSource> source_;
     SourceReport report_;
 
+    std::atomic<MonotonicTime> last_turn_;
     std::atomic<bool> stopping_{false};
     std::jthread thread_;
 };

@@ -21,6 +21,7 @@ struct Window {
     double hop_seconds = 0;  // to the next window's start
     std::optional<UtcTime> end_time;
     bool clock_synced = false;
+    std::optional<double> clock_drift_ppm;
     MonotonicTime received;  // when the last sample had arrived
     MonotonicTime queued;
     std::vector<float> features;  // [mels, frames], normalised; empty: a mark that the stretch has ended

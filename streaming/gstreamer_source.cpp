@@ -16,6 +16,7 @@
 #include "streaming/gst_ptr.h"
 #include "streaming/loss_detector.h"
 #include "streaming/pcm.h"
+#include "streaming/sender_time.h"
 
 namespace chorus {
 namespace {
@@ -96,7 +97,8 @@ GstPadProbeReturn forget_positions(GstPad* pad, GstPadProbeInfo* info, gpointer)
     }
     if (channels > kMostChannels) {
         GST_ELEMENT_ERROR(GST_PAD_PARENT(pad), STREAM, FORMAT,
-                          ("%d channels are more than the %d that can be converted", channels, kMostChannels), (nullptr));
+                          ("%d channels are more than the %d that can be converted", channels, kMostChannels),
+                          (nullptr));
         return GST_PAD_PROBE_DROP;
     }
     const gst::CapsPtr changed(gst_caps_copy(caps));
@@ -256,7 +258,7 @@ class GStreamerSource final : public AudioSource {
             block_.samples.reserve(static_cast<std::size_t>(full_frames()) *
                                        static_cast<std::size_t>(format_.channels) +
                                    bytes.size() / bytes_per_sample(reader_->format()));
-            if (live_ && running_time) block_.capture_time = utc_of(*running_time);
+            if (live_) date_block(buffer, running_time);
         }
         reader_->read({bytes.data(), bytes.size()}, block_.samples);
         block_.received = received;
@@ -309,6 +311,16 @@ class GStreamerSource final : public AudioSource {
         return static_cast<std::int64_t>(time);
     }
 
+    // The sender knows best when it captured the sound; the network only delays it. Once it has said so, this machine's
+    // clock is no longer asked: the two need not agree.
+    void date_block(GstBuffer* buffer, std::optional<std::int64_t> running_time_ns) {
+        const auto now = std::chrono::time_point_cast<std::chrono::microseconds>(std::chrono::system_clock::now());
+        block_.capture_time = gst::sender_time_of(buffer, now);
+        if (block_.capture_time) dated_by_sender_ = true;
+        block_.sender_time = dated_by_sender_;
+        if (!dated_by_sender_ && running_time_ns) block_.capture_time = utc_of(*running_time_ns);
+    }
+
     // The pipeline's clock is often the sound card's, which drifts against UTC by seconds a day. So both are read
     // together for every block, and only the short time since its capture is measured on the pipeline's clock.
     std::optional<UtcTime> utc_of(std::int64_t running_time_ns) const {
@@ -349,6 +361,7 @@ class GStreamerSource final : public AudioSource {
     gst::BusPtr bus_;
     bool live_ = false;
     bool paced_ = false;
+    bool dated_by_sender_ = false;
 
     gst::CapsPtr caps_;
     Format format_;

@@ -84,8 +84,8 @@ std::string launch_for_pulse(const std::string& device) {
 std::string launch_for_rtsp(const std::string& url, int latency_ms) {
     // Cameras send pictures too: only the sound is linked.
     return fmt::format(
-        "rtspsrc name=rtspsrc location={} latency={} protocols=tcp ! application/x-rtp,media=audio ! decodebin "
-        "caps=audio/x-raw",
+        "rtspsrc name=rtspsrc location={} latency={} protocols=tcp add-reference-timestamp-meta=true ! "
+        "application/x-rtp,media=audio ! decodebin caps=audio/x-raw",
         launch_value(url), std::max(latency_ms, 0));
 }
 

@@ -21,7 +21,9 @@ std::int64_t LossDetector::lost_before(std::optional<std::int64_t> timestamp_ns,
 
     std::int64_t lost = 0;
     const double late_ns = timestamp - *expected_ns_;
-    if (late_ns > static_cast<double>(flagged ? kFlaggedToleranceNs : kToleranceNs)) {
+    if (late_ns > static_cast<double>(kLongestLossNs)) {
+        expected_ns_ = timestamp;
+    } else if (late_ns > static_cast<double>(flagged ? kFlaggedToleranceNs : kToleranceNs)) {
         lost = std::llround(late_ns * rate_hz_ / kNsPerSecond);
         *expected_ns_ += static_cast<double>(lost) * kNsPerSecond / rate_hz_;
     } else if (late_ns < -kNsPerSecond) {

@@ -14,6 +14,9 @@ class LossDetector {
     /// Where the stream itself says that something is missing, a small jump counts too.
     static constexpr std::int64_t kFlaggedToleranceNs = 1'000'000;
 
+    /// No loss is longer: a source is opened anew long before. A later timestamp is that of a clock that jumped.
+    static constexpr std::int64_t kLongestLossNs = 3'600'000'000'000;
+
     explicit LossDetector(int sample_rate_hz) : rate_hz_(sample_rate_hz) {}
 
     /// A buffer of `frames` with its timestamp (none: unknown) begins: how many samples were lost before it.

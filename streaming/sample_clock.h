@@ -1,27 +1,36 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <optional>
+#include <vector>
 
 #include "streaming/audio_block.h"
 
 namespace chorus {
 
-/// Sample index <-> UTC of one source, by the last observation of both. One thread.
+/// Sample index <-> UTC of one source, estimated from the capture times of its blocks. One thread.
+///
+/// With a residual r = observed UTC - (anchor + index / rate), the medians of the residuals of each second are fitted
+/// by a line r = level + slope * t over at most ten minutes. The slope is believed once its standard error is below 5
+/// ppm (after 1 minute of steady capture times, after 6 of times that jitter by 30 ms); the level is the mean over the
+/// last minute, so that jitter doesn't show. Residuals that stay more than 250 ms off for half a second are a step of a
+/// clock.
 class SampleClock {
   public:
-    /// The sample at `index` was captured at `time`; sound goes on at `sample_rate_hz` from there.
-    void observe(std::int64_t index, UtcTime time, int sample_rate_hz) {
-        index_ = index;
-        time_ = time;
-        sample_rate_hz_ = sample_rate_hz;
-    }
+    /// The sample at `index` was captured at `time`. Indices rise. True when this showed that a clock was set: UTC
+    /// follows it from here on, and the rate error is kept.
+    bool observe(std::int64_t index, UtcTime time, int sample_rate_hz);
+
+    /// The next observation begins anew: indices or the clock don't continue. The rate error is kept.
+    void restart();
 
     /// Empty before the first observation. Rounded down to microseconds.
-    std::optional<UtcTime> utc(std::int64_t index) const {
-        if (sample_rate_hz_ == 0) return std::nullopt;
-        return time_ + offset(index - index_, sample_rate_hz_);
-    }
+    std::optional<UtcTime> utc(std::int64_t index) const;
+
+    /// By how much the source's sample clock runs fast against UTC, in parts per million; empty until it is known.
+    std::optional<double> drift_ppm() const;
 
     /// What `samples` last, exact where a plain product would overflow after 3 years at 96 kHz.
     static std::chrono::microseconds offset(std::int64_t samples, int sample_rate_hz) {
@@ -32,9 +41,28 @@ class SampleClock {
     }
 
   private:
-    std::int64_t index_ = 0;
-    UtcTime time_{};
+    struct Point {
+        double seconds;   // since the anchor, by the sample index
+        double residual;  // in seconds
+    };
+
+    void anchor(std::int64_t index, UtcTime time);
+    bool is_step(const Point& point);
+    void add(const Point& point);
+    void close_second();
+    void fit();
+    double predicted(double seconds) const { return level_ + slope_.value_or(0.0) * seconds; }
+
     int sample_rate_hz_ = 0;
+    bool anchored_ = false;
+    std::int64_t anchor_index_ = 0;
+    UtcTime anchor_time_{};
+
+    std::vector<Point> second_;   // the observations of the second under way
+    std::vector<Point> suspect_;  // far off what was predicted: outliers, or a step
+    std::deque<Point> seconds_;   // medians
+    std::optional<double> slope_;
+    double level_ = 0;
 };
 
 /// Whether the kernel holds the system's clock to be synchronised (adjtimex); false where it won't say.

@@ -92,6 +92,49 @@ TEST(Config, ReadsAFilesStartFromItsNameOrItsKey) {
     EXPECT_FALSE(parse_config(head + "file = 'x.wav'\n", "c.toml").sources[0].start.has_value());
 }
 
+TEST(Config, WarnsWhereAFilesNameAndMetadataDisagree) {
+    const auto path = std::filesystem::path(testing::TempDir()) / "A_20260102_030405.wav";
+    std::ofstream(path, std::ios::binary)
+        << std::string("RIFF\0\0\0\0WAVEguan\x1e\0\0\0Timestamp:2026-01-02T04:04:05Z", 50);
+    const auto config = parse_config(
+        "[station]\nname = 'a'\n[model]\nbundle = 'm'\n[[source]]\nname = 's'\nfile = '" + path.string() + "'\n",
+        "c.toml");
+    EXPECT_THAT(config.warnings, ElementsAre(HasSubstr("c.toml:7: source[0].file: the metadata says")));
+    std::filesystem::remove(path);
+}
+
+TEST(Config, WarnsOfACardThatIsNamedByItsNumber) {
+    const std::string head = "[station]\nname = 'a'\n[model]\nbundle = 'm'\n[[source]]\nname = 's'\n";
+    const auto numbered = parse_config(head + "alsa = 'hw:1,0'\n", "c.toml");
+    EXPECT_THAT(numbered.warnings, ElementsAre(HasSubstr("c.toml:7: source[0].alsa: card 1 may be another one")));
+    EXPECT_EQ(numbered.sources[0].alsa_card, "");
+    const auto named = parse_config(head + "alsa = 'hw:CARD=UMC404HD,DEV=0'\n", "c.toml");
+    EXPECT_TRUE(named.warnings.empty());
+    EXPECT_EQ(named.sources[0].alsa_card, "UMC404HD");
+}
+
+TEST(Config, ReadsASourcesHoursAndSilence) {
+    const std::string head =
+        "[station]\nname = 'a'\nlatitude = -15.5\nlongitude = -47.9\n[model]\nbundle = 'm'\n[[source]]\nname = 's'\n";
+    const auto source = parse_config(head +
+                                         "launch = 'audiotestsrc'\nschedule = ['04:30..09:00', "
+                                         "'sunset..sunrise']\nsilence_timeout_seconds = 60\n",
+                                     "c.toml")
+                            .sources[0];
+    EXPECT_FALSE(source.schedule.empty());
+    EXPECT_EQ(source.silence_timeout, std::chrono::seconds(60));
+    EXPECT_THAT(faults_of(head + "launch = 'audiotestsrc'\nschedule = ['4..9', 1]\n"),
+                testing::UnorderedElementsAre(HasSubstr("c.toml:10: source[0].schedule: \"4\" must be"),
+                                              HasSubstr("c.toml:10: source[0].schedule: entry 1 must be a text")));
+    EXPECT_THAT(faults_of(head + "file = 'x.wav'\nschedule = ['04:30..09:00']\n"),
+                ElementsAre(HasSubstr("schedule: is not for files")));
+    EXPECT_THAT(faults_of("[station]\nname = 'a'\nlatitude = 95\n[model]\nbundle = 'm'\n[[source]]\nname = 's'\nlaunch "
+                          "= 'audiotestsrc'\nschedule = ['sunset..sunrise']\n"),
+                testing::UnorderedElementsAre(HasSubstr("station.latitude: 95 must be from -90 to 90"),
+                                              HasSubstr("needs both latitude and longitude"),
+                                              HasSubstr("schedule: \"sunset..sunrise\" needs [station] latitude")));
+}
+
 TEST(Config, RefusesToPublishBeyondLoopback) {
     EXPECT_THAT(
         faults_of(std::string(kSmallest) +

@@ -161,6 +161,29 @@ TEST(Feed, PublishesEventsInOrderWithSequenceNumbersAndAStatus) {
     EXPECT_THAT(metrics.text(), HasSubstr("chorus_sound_to_publish_seconds_count{station=\"st\"} 100"));
 }
 
+TEST(Feed, PublishesAStatusSoonWhenASourceChanges) {
+    const Bundle bundle = tone_bundle();
+    Metrics metrics("st");
+    Feed feed({.station = "st", .endpoint = "tcp://127.0.0.1:*", .status_interval = 1h}, bundle, metrics);
+    Subscriber subscriber(feed.endpoint(), "");
+    std::atomic<bool> down{false};
+    feed.start([&] {
+        SourceReport report;
+        report.name = "mic";
+        report.state = down ? SourceState::kDown : SourceState::kUp;
+        return std::vector{report};
+    });
+    down = true;
+    // Until the subscription stands.
+    Message message;
+    std::string state;
+    for (int i = 0; i < 100 && state != "down"; ++i) {
+        feed.status_soon();
+        if (subscriber.receive(message, 500ms)) state = nlohmann::json::parse(message.body)["sources"][0]["state"];
+    }
+    EXPECT_EQ(state, "down");
+}
+
 TEST(Feed, SaysWhichPortIsTaken) {
     const Bundle bundle = tone_bundle();
     Metrics metrics("st");

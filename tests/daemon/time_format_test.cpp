@@ -2,9 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include "daemon/config.h"
-#include "streaming/sample_clock.h"
-
 namespace chorus {
 namespace {
 
@@ -21,31 +18,6 @@ TEST(TimeFormat, RefusesWhatIsNoTime) {
           "2026-11-23T02:14:07.Z", "2026-11-23T02:14:07.1234567Z", "2026-11-23 02:14:07Z", "xxxx-11-23T02:14:07Z"}) {
         EXPECT_FALSE(from_iso8601(text)) << text;
     }
-}
-
-TEST(StartFromFileName, ReadsRecorderNames) {
-    const auto start = [](const char* name) {
-        const auto time = start_from_file_name(name);
-        return time ? to_iso8601(*time) : "";
-    };
-    EXPECT_EQ(start("/data/INCT4_20191123_021407.wav"), "2019-11-23T02:14:07.000000Z");
-    EXPECT_EQ(start("S4A03895_20190522_000000_left.wav"), "2019-05-22T00:00:00.000000Z");
-    EXPECT_EQ(start("A_20200101_000000_20210101_000000.wav"), "2021-01-01T00:00:00.000000Z");
-    for (const char* name : {"", "a.wav", "20191123_021407.wav", "A_20191323_021407.wav", "A_20191123_0214070.wav",
-                             "_20191123_02140.wav"}) {
-        EXPECT_EQ(start(name), "") << name;
-    }
-}
-
-TEST(SampleClock, TellsUtcAroundItsObservation) {
-    SampleClock clock;
-    EXPECT_FALSE(clock.utc(0));
-    clock.observe(48'000, *from_iso8601("2026-11-23T02:14:07Z"), 48'000);
-    EXPECT_EQ(to_iso8601(*clock.utc(0)), "2026-11-23T02:14:06.000000Z");
-    EXPECT_EQ(to_iso8601(*clock.utc(72'000)), "2026-11-23T02:14:07.500000Z");
-    // Ten years at 384 kHz: a plain product of samples and microseconds would overflow.
-    EXPECT_EQ(SampleClock::offset(384'000LL * 86'400 * 3650, 384'000), std::chrono::days(3650));
-    EXPECT_EQ(SampleClock::offset(-1, 3).count(), -333'334);
 }
 
 }  // namespace

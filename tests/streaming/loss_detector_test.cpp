@@ -81,5 +81,14 @@ TEST(LossDetector, GoesOnWhenTimestampsAreMissingOrBeginAnew) {
     EXPECT_EQ(detector.lost_before(time_of(kFrames), kFrames, true), 0);
 }
 
+TEST(LossDetector, TakesAClockThatJumpsByHoursForNoLoss) {
+    LossDetector detector(kRate);
+    for (std::int64_t i = 0; i < 10; ++i) detector.lost_before(time_of(i * kFrames), kFrames, false);
+    const std::int64_t later = 2 * 3'600 * std::int64_t{kRate};
+    for (std::int64_t i = 10; i < 20; ++i)
+        EXPECT_EQ(detector.lost_before(time_of(later + i * kFrames), kFrames, i == 10), 0);
+    EXPECT_EQ(detector.lost_before(time_of(later + 25 * kFrames), kFrames, false), 5 * kFrames);
+}
+
 }  // namespace
 }  // namespace chorus
