@@ -140,7 +140,7 @@ int run_service(const std::filesystem::path& config_path) {
     Feed feed(feed_options(config), messaging, station.bundle, metrics);
     std::optional<ReplayServer> replay;
     if (!config.journal_path.empty() && !config.replay_endpoint.empty())
-        replay.emplace(config.replay_endpoint, config.journal_path, metrics);
+        replay.emplace(messaging, config.replay_endpoint, config.journal_path, metrics);
     const FrontEnd front_end(station.bundle.front_end);
     const auto classifier =
         open_classifier(config.bundle, station.bundle, {.device = config.device, .threads = config.threads});
@@ -162,7 +162,8 @@ int run_service(const std::filesystem::path& config_path) {
 
     feed.start([&] { return pipeline.sources(); });
     std::optional<HttpServer> http;
-    if (!config.http_listen.empty()) http.emplace(config.http_listen, pages(metrics, pipeline, feed), config.http_security);
+    if (!config.http_listen.empty())
+        http.emplace(config.http_listen, pages(metrics, pipeline, feed), config.http_security);
 
     spdlog::info("station {}: model {} ({}, {} classes) on {}", config.station, station.bundle.id,
                  to_string(station.bundle.architecture), station.bundle.labels.size(), classifier->description());
