@@ -60,6 +60,8 @@ struct ReplayOptions {
     std::int64_t after = 0;
     std::int64_t limit = 0;  // 0: all
     double timeout_seconds = 10;
+    std::string server_key;  // as in ListenOptions
+    std::string key_file;
 };
 
 /// Prints the events after a sequence number, as the stream had them.

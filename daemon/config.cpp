@@ -209,10 +209,8 @@ Config read_config(ConfigSection root, ConfigDepth depth) {
     config.journal_max_mib = static_cast<int>(journal.integer("max_mib", config.journal_max_mib, 1, 1 << 20));
     auto replay = root.section("replay");
     config.replay_endpoint = replay.text("endpoint", config.replay_endpoint);
-    if (!config.replay_endpoint.empty() && !is_loopback_address(config.replay_endpoint, "tcp://") &&
-        !config.replay_endpoint.starts_with("ipc://")) {
-        replay.fault("endpoint",
-                     "must be on loopback (tcp://127.0.0.1:PORT) or ipc://: it is neither encrypted nor authenticated");
+    if (!config.replay_endpoint.empty()) {
+        check_endpoint(replay, "endpoint", config.replay_endpoint, config.curve.has_value());
     }
 
     auto http = root.section("http");
@@ -302,7 +300,9 @@ std::vector<std::string> keys_that_need_a_restart(const Config& now, const Confi
     compare("journal.keep_days", &Config::journal_keep_days);
     compare("journal.max_mib", &Config::journal_max_mib);
     compare("replay.endpoint", &Config::replay_endpoint);
+    compare("curve", &Config::curve);
     compare("http.listen", &Config::http_listen);
+    compare("http.certificate_file, http.users_file", &Config::http_security);
     return keys;
 }
 

@@ -19,6 +19,7 @@ struct HttpResponse {
 struct HttpSecurity {
     std::string certificate_pem;  // certificates and their private key; empty: HTTP without TLS
     PasswordHashes users;         // empty: no password asked
+    bool operator==(const HttpSecurity&) const = default;
 };
 
 /// A small HTTP server (libmicrohttpd, one thread of its own) of pages made by functions. GET and HEAD only.

@@ -80,6 +80,7 @@ void describe_replay(CLI::App& verb, ReplayOptions& options) {
     verb.add_option("--timeout", options.timeout_seconds, "Fail when no answer comes for so many seconds")
         ->check(CLI::Range(0.01, 86'400.0))
         ->capture_default_str();
+    describe_client_keys(verb, options.server_key, options.key_file);
 }
 
 int run(int argc, char** argv) {

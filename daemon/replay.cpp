@@ -10,6 +10,7 @@
 #include "config/program.h"
 #include "daemon/journal.h"
 #include "daemon/metrics.h"
+#include "streaming/messaging.h"
 
 namespace chorus {
 namespace {
@@ -58,13 +59,16 @@ ReplayRequest parse_replay_request(std::string_view text) {
 }
 
 struct ReplayServer::Socket {
-    zmq::context_t context{1};
-    zmq::socket_t router{context, zmq::socket_type::router};
+    zmq::socket_t router;
 };
 
-ReplayServer::ReplayServer(const std::string& endpoint, std::filesystem::path journal, Metrics& metrics)
-    : journal_(std::move(journal)), metrics_(metrics), socket_(std::make_unique<Socket>()) {
+ReplayServer::ReplayServer(Messaging& messaging, const std::string& endpoint, std::filesystem::path journal,
+                           Metrics& metrics)
+    : journal_(std::move(journal)),
+      metrics_(metrics),
+      socket_(new Socket{zmq::socket_t(messaging.context(), zmq::socket_type::router)}) {
     auto& router = socket_->router;
+    messaging.secure(router);
     router.set(zmq::sockopt::linger, 0);
     router.set(zmq::sockopt::sndhwm, kQueuedReplies);
     router.set(zmq::sockopt::maxmsgsize, kMostRequestBytes);
@@ -142,8 +146,10 @@ struct ReplayClient::Socket {
     zmq::socket_t request{context, zmq::socket_type::req};
 };
 
-ReplayClient::ReplayClient(const std::string& endpoint) : socket_(std::make_unique<Socket>()), endpoint_(endpoint) {
+ReplayClient::ReplayClient(const std::string& endpoint, const std::optional<CurveClient>& keys)
+    : socket_(std::make_unique<Socket>()), endpoint_(endpoint) {
     auto& socket = socket_->request;
+    if (keys) use_curve_client(socket, *keys);
     socket.set(zmq::sockopt::linger, 0);
     socket.set(zmq::sockopt::req_relaxed, 1);  // an answer that never came doesn't keep us from asking again
     socket.set(zmq::sockopt::req_correlate, 1);

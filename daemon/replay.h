@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -37,8 +38,8 @@ ReplayRequest parse_replay_request(std::string_view text);
 /// Answers requests on a ROUTER socket, on a thread of its own.
 class ReplayServer {
   public:
-    /// Binds; throws std::runtime_error naming the endpoint. `metrics` outlives the server.
-    ReplayServer(const std::string& endpoint, std::filesystem::path journal, Metrics& metrics);
+    /// Binds; throws std::runtime_error naming the endpoint. `messaging` and `metrics` outlive the server.
+    ReplayServer(Messaging& messaging, const std::string& endpoint, std::filesystem::path journal, Metrics& metrics);
     ~ReplayServer();
     ReplayServer(const ReplayServer&) = delete;
     ReplayServer& operator=(const ReplayServer&) = delete;
@@ -68,7 +69,8 @@ struct ReplayReply {
 /// Asks a ReplayServer. One thread at a time.
 class ReplayClient {
   public:
-    explicit ReplayClient(const std::string& endpoint);
+    /// A server with keys answers only to `keys` that it allows.
+    explicit ReplayClient(const std::string& endpoint, const std::optional<CurveClient>& keys = std::nullopt);
     ~ReplayClient();
     ReplayClient(const ReplayClient&) = delete;
     ReplayClient& operator=(const ReplayClient&) = delete;

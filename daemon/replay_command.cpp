@@ -7,7 +7,7 @@
 namespace chorus {
 
 int replay_from(const ReplayOptions& options) {
-    ReplayClient client(options.endpoint);
+    ReplayClient client(options.endpoint, read_client_keys(options.server_key, options.key_file));
     const auto timeout = std::chrono::milliseconds(static_cast<std::int64_t>(options.timeout_seconds * 1e3));
     std::int64_t after = options.after;
     for (std::int64_t left = options.limit; options.limit == 0 || left > 0;) {

@@ -142,7 +142,7 @@ int run_service(const std::filesystem::path& config_path) {
     Feed feed(feed_options(config), messaging, station.bundle, metrics);
     std::optional<ReplayServer> replay;
     if (!config.journal_path.empty() && !config.replay_endpoint.empty())
-        replay.emplace(config.replay_endpoint, config.journal_path, metrics);
+        replay.emplace(messaging, config.replay_endpoint, config.journal_path, metrics);
     const FrontEnd front_end(station.bundle.front_end);
     const auto classifier =
         open_classifier(config.bundle, station.bundle, {.device = config.device, .threads = config.threads});

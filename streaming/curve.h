@@ -10,6 +10,7 @@ namespace chorus {
 struct CurveKeyPair {
     std::string public_key;
     std::string secret_key;
+    bool operator==(const CurveKeyPair&) const = default;
 };
 
 /// Client public keys that may connect -> the name that each is known by.
@@ -19,6 +20,7 @@ using CurveAllowList = std::map<std::string, std::string>;
 struct CurveServer {
     CurveKeyPair keys;
     CurveAllowList allowed;
+    bool operator==(const CurveServer&) const = default;
 };
 
 /// What a CURVE client needs.

@@ -7,6 +7,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "streaming/messaging.h"
 #include "tests/daemon/fakes.h"
 #include "tests/temporary_folder.h"
 
@@ -35,7 +36,7 @@ struct Running {
                 .endpoint = "tcp://127.0.0.1:*",
                 .status_interval = 50ms,
                 .journal = {{.path = journal}}},
-               bundle, metrics),
+               messaging, bundle, metrics),
           subscriber(feed.endpoint(), "") {}
 
     void start() {
@@ -54,6 +55,7 @@ struct Running {
 
     const Bundle bundle = tone_bundle();
     Metrics metrics{"st"};
+    Messaging messaging;
     Feed feed;
     Subscriber subscriber;
     Message message;

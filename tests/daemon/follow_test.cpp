@@ -12,6 +12,7 @@
 
 #include "daemon/feed.h"
 #include "daemon/replay.h"
+#include "streaming/messaging.h"
 #include "tests/daemon/fakes.h"
 #include "tests/temporary_folder.h"
 
@@ -48,12 +49,13 @@ struct Station {
                 .endpoint = fmt::format("ipc://{}", (folder / "publish").string()),
                 .status_interval = 50ms,
                 .journal = {{.path = folder / "j.db"}}},
-               bundle, metrics),
-          replay(fmt::format("ipc://{}", (folder / "replay").string()), folder / "j.db", metrics) {
+               messaging, bundle, metrics),
+          replay(messaging, fmt::format("ipc://{}", (folder / "replay").string()), folder / "j.db", metrics) {
         feed.start([] { return std::vector<SourceReport>{}; });
     }
     const Bundle bundle = tone_bundle();
     Metrics metrics{"st"};
+    Messaging messaging;
     Feed feed;
     ReplayServer replay;
 };

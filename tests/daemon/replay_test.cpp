@@ -9,6 +9,7 @@
 #include "daemon/journal.h"
 #include "daemon/metrics.h"
 #include "daemon/time_format.h"
+#include "streaming/messaging.h"
 #include "tests/temporary_folder.h"
 
 namespace chorus {
@@ -44,7 +45,8 @@ class Replay : public testing::Test {
     TemporaryFolder folder_;
     Journal journal_{{.path = folder_ / "j.db"}};
     Metrics metrics_{"st"};
-    ReplayServer server_{"tcp://127.0.0.1:*", folder_ / "j.db", metrics_};
+    Messaging messaging_;
+    ReplayServer server_{messaging_, "tcp://127.0.0.1:*", folder_ / "j.db", metrics_};
 };
 
 TEST_F(Replay, AnswersWithWhatWasMissedInOrder) {
@@ -106,7 +108,7 @@ TEST_F(Replay, SaysWhenNobodyAnswers) {
 
 TEST_F(Replay, SaysWhichPortIsTaken) {
     try {
-        ReplayServer second(server_.endpoint(), folder_ / "j.db", metrics_);
+        ReplayServer second(messaging_, server_.endpoint(), folder_ / "j.db", metrics_);
         FAIL() << "a taken port must be refused";
     } catch (const std::runtime_error& error) {
         EXPECT_THAT(error.what(), HasSubstr(server_.endpoint()));
