@@ -212,6 +212,18 @@ std::map<std::string, double> ConfigSection::numbers(std::string_view key, doubl
     return values;
 }
 
+std::map<std::string, std::int64_t> ConfigSection::integers(std::string_view key, std::int64_t least,
+                                                            std::int64_t most) {
+    std::map<std::string, std::int64_t> values;
+    auto table = section(key);
+    if (table.table_ == nullptr) return values;
+    for (const auto& entry : as_table(table.table_)) {
+        const std::string name(entry.first.str());
+        values[name] = table.integer(name, least, least, most);
+    }
+    return values;
+}
+
 ConfigSection ConfigSection::section(std::string_view key) {
     const auto* node = static_cast<const toml::node*>(find(key, "a table", int(toml::node_type::table)));
     return {*document_, node == nullptr ? nullptr : node->as_table(), path_of(key)};

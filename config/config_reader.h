@@ -50,6 +50,8 @@ class ConfigSection {
     bool flag(std::string_view key, bool fallback);
     /// A table whose keys the user chooses, each with a number from least to most.
     std::map<std::string, double> numbers(std::string_view key, double least, double most);
+    /// The same with whole numbers.
+    std::map<std::string, std::int64_t> integers(std::string_view key, std::int64_t least, std::int64_t most);
 
     /// A sub-table; all its getters give fallbacks where it is absent.
     ConfigSection section(std::string_view key);

@@ -3,6 +3,7 @@
 // on stderr explains.
 
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -31,6 +32,7 @@ struct DetectOptions {
     int threads = 0;
     double hop_seconds = 1.0;
     int min_windows = 1;
+    std::map<std::string, int> min_windows_by_class;
     double merge_gap_seconds = 1.0;
     double hysteresis = 0.7;
     double threshold_scale = 1.0;

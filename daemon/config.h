@@ -28,6 +28,7 @@ struct DetectionConfig {
     std::map<std::string, double> thresholds;  // by code; instead of the bundle's
     double hysteresis = 0.7;                   // an event goes on while scores stay above threshold * hysteresis
     int min_windows = 1;
+    std::map<std::string, int> min_windows_by_class;  // by code; instead of min_windows
     double merge_gap_seconds = 1.0;
     double update_seconds = 10.0;  // between updates of an open event
 };

@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
@@ -10,6 +11,7 @@
 #include "daemon/commands.h"
 #include "daemon/event_writer.h"
 #include "daemon/pipeline.h"
+#include "daemon/reachability.h"
 #include "streaming/audio_source.h"
 
 namespace chorus {
@@ -67,6 +69,7 @@ class RecordingAnalyser {
         config_.station = options.station;
         config_.hop_seconds = options.hop_seconds;
         config_.detection.min_windows = options.min_windows;
+        config_.detection.min_windows_by_class = options.min_windows_by_class;
         config_.detection.merge_gap_seconds = options.merge_gap_seconds;
         config_.detection.hysteresis = options.hysteresis;
         config_.detection.threshold_scale = options.threshold_scale;
@@ -75,6 +78,11 @@ class RecordingAnalyser {
             throw std::runtime_error(
                 fmt::format("--hop {}: more than the model's window of {} s: sound would be skipped",
                             options.hop_seconds, bundle_.front_end.window_seconds));
+        }
+        for (const auto& [code, count] : options.min_windows_by_class) {
+            if (!has_class(bundle_, code) || count < 1)
+                throw std::runtime_error(fmt::format("--class-min-windows {} {}: {}", code, count,
+                                                     count < 1 ? "must be 1 or more" : "the model has no such class"));
         }
     }
 
@@ -106,6 +114,7 @@ class RecordingAnalyser {
             throw std::runtime_error(names_it ? report.error : fmt::format("{}: {}", path.string(), report.error));
         }
         refuse_if_short(path, report);
+        warn_of_rules_out_of_reach(path, report);
 
         for (auto& event : collector.events) {
             event.file = path.string();
@@ -128,6 +137,19 @@ class RecordingAnalyser {
                             path.string(), static_cast<double>(channel.samples.in) / std::max(report.sample_rate_hz, 1),
                             bundle_.front_end.window_seconds));
         }
+    }
+
+    // Said, as it would look like silence.
+    void warn_of_rules_out_of_reach(const fs::path& path, const SourceReport& report) const {
+        std::int64_t windows = 0;
+        for (const auto& channel : report.channels) windows = std::max(windows, channel.level.windows);
+        const auto classes = out_of_reach(min_windows_for(bundle_, config_.detection), windows);
+        if (classes.empty()) return;
+        std::vector<std::string> codes;
+        for (const auto label : classes) codes.push_back(bundle_.labels[label].code);
+        std::cerr << fmt::format(
+            "chorusd: {}: its {} window(s) are fewer than an event needs of {}\n", path.string(), windows,
+            codes.size() == bundle_.labels.size() ? "any class" : fmt::format("{}", fmt::join(codes, ", ")));
     }
 
     Config config_;

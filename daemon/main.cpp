@@ -30,6 +30,7 @@ void describe_detect(CLI::App& verb, DetectOptions& options) {
     verb.add_option("--min-windows", options.min_windows, "Windows that make an event")
         ->check(CLI::Range(1, 1000))
         ->capture_default_str();
+    verb.add_option("--class-min-windows", options.min_windows_by_class, "CODE COUNT: one class's own --min-windows");
     verb.add_option("--merge-gap", options.merge_gap_seconds, "Hits no further apart are one event, in seconds")
         ->check(CLI::Range(0.0, 3600.0))
         ->capture_default_str();

@@ -31,6 +31,15 @@ std::vector<float> thresholds_for(const Bundle& bundle, const DetectionConfig& d
     return thresholds;
 }
 
+std::vector<int> min_windows_for(const Bundle& bundle, const DetectionConfig& detection) {
+    std::vector<int> min_windows(bundle.labels.size(), detection.min_windows);
+    for (std::size_t i = 0; i < min_windows.size(); ++i) {
+        const auto own = detection.min_windows_by_class.find(bundle.labels[i].code);
+        if (own != detection.min_windows_by_class.end()) min_windows[i] = own->second;
+    }
+    return min_windows;
+}
+
 Pipeline::Pipeline(const Config& config, const Bundle& bundle, const FrontEnd& front_end, Classifier& classifier,
                    DetectionSink& sink, Metrics& metrics, SourceRunner::Opener open)
     : config_(config),
@@ -39,6 +48,7 @@ Pipeline::Pipeline(const Config& config, const Bundle& bundle, const FrontEnd& f
       sink_(sink),
       metrics_(metrics),
       thresholds_(thresholds_for(bundle, config.detection)),
+      min_windows_(min_windows_for(bundle, config.detection)),
       queue_(config.sources.size(), static_cast<std::size_t>(config.queue_windows)),
       running_sources_(config.sources.size()),
       last_progress_(std::chrono::steady_clock::now()) {
@@ -271,7 +281,7 @@ DetectorSettings Pipeline::settings_for(int sample_rate_hz) const {
     };
     return {.thresholds = thresholds_,
             .hysteresis = config_.detection.hysteresis,
-            .min_windows = config_.detection.min_windows,
+            .min_windows = min_windows_,
             .merge_gap_samples = samples(config_.detection.merge_gap_seconds),
             .update_samples = samples(config_.detection.update_seconds)};
 }

@@ -78,6 +78,7 @@ class Pipeline {
     DetectionSink& sink_;
     Metrics& metrics_;
     std::vector<float> thresholds_;
+    std::vector<int> min_windows_;
 
     LaneQueue<Window> queue_;
     std::vector<std::unique_ptr<SourceRunner>> runners_;
@@ -100,5 +101,7 @@ class Pipeline {
 
 /// The bundle's thresholds with the configuration's changes.
 std::vector<float> thresholds_for(const Bundle& bundle, const DetectionConfig& detection);
+/// [class], each class's own or the common one.
+std::vector<int> min_windows_for(const Bundle& bundle, const DetectionConfig& detection);
 
 }  // namespace chorus

@@ -316,6 +316,10 @@ std::string to_string(Architecture architecture) {
     return architecture == Architecture::kMobileNetV3Large ? "mobilenet_v3_large" : "mobilenet_v3_small";
 }
 
+bool has_class(const Bundle& bundle, std::string_view code) {
+    return std::ranges::any_of(bundle.labels, [&](const Label& label) { return label.code == code; });
+}
+
 std::vector<float> golden_values(const FrontEnd& front_end) {
     const auto& p = front_end.parameters();
     std::vector<float> signal(static_cast<std::size_t>(p.window_samples()));

@@ -17,6 +17,7 @@
 #include <map>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "model/front_end.h"
@@ -52,6 +53,9 @@ struct Bundle {
     std::string chorus_version;
     std::map<std::string, StoredTensor> tensors;  // torchvision's names; head.weight, head.bias
 };
+
+/// Whether it knows a class of this code.
+bool has_class(const Bundle& bundle, std::string_view code);
 
 /// The front-end's answer to a known sound, by which a reader knows that it hears what the writer heard: log_mel() in
 /// dB at positions i = 0..kGoldenValues-1, mel 37 i mod mels, frame 101 i mod frames, of
