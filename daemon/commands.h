@@ -36,6 +36,7 @@ struct DetectOptions {
     double merge_gap_seconds = 1.0;
     double hysteresis = 0.7;
     double threshold_scale = 1.0;
+    double group_seconds = 0.0;
 };
 
 /// The service's pipeline over recordings; the closed events of each go to stdout. A recording that can't be analysed

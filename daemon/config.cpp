@@ -93,6 +93,7 @@ DetectionConfig read_detection(ConfigSection section) {
     }
     detection.merge_gap_seconds = section.number("merge_gap_seconds", detection.merge_gap_seconds, 0.0, 3600.0);
     detection.update_seconds = section.number("update_seconds", detection.update_seconds, 0.1, 86'400.0);
+    detection.group_seconds = section.number("group_seconds", detection.group_seconds, 0.0, 3600.0);
     return detection;
 }
 

@@ -31,6 +31,7 @@ struct DetectionConfig {
     std::map<std::string, int> min_windows_by_class;  // by code; instead of min_windows
     double merge_gap_seconds = 1.0;
     double update_seconds = 10.0;  // between updates of an open event
+    double group_seconds = 0.0;    // events of one class on several channels no further apart share a group; 0: none do
 };
 
 struct Config {

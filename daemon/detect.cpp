@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <iostream>
+#include <map>
 #include <set>
 #include <tuple>
 
@@ -58,6 +59,20 @@ std::string source_name(const fs::path& path) {
     return name.empty() ? "recording" : name;
 }
 
+// An event's id holds its recording's name, which the pipeline doesn't know.
+void name_recording(std::vector<Event>& events, const std::string& file) {
+    std::map<std::string, std::string> ids;
+    for (auto& event : events) {
+        auto& id = ids[event_id(event)];
+        event.file = file;
+        event.latency_ms.reset();
+        id = event_id(event);
+    }
+    for (auto& event : events) {
+        if (event.group) event.group = EventGroup{ids.at(event.group->id), ids.at(event.group->strongest)};
+    }
+}
+
 /// One recording after another through the service's pipeline.
 class RecordingAnalyser {
   public:
@@ -73,6 +88,7 @@ class RecordingAnalyser {
         config_.detection.merge_gap_seconds = options.merge_gap_seconds;
         config_.detection.hysteresis = options.hysteresis;
         config_.detection.threshold_scale = options.threshold_scale;
+        config_.detection.group_seconds = options.group_seconds;
         config_.max_batch_delay = 0ms;
         if (options.hop_seconds > bundle_.front_end.window_seconds) {
             throw std::runtime_error(
@@ -116,10 +132,7 @@ class RecordingAnalyser {
         refuse_if_short(path, report);
         warn_of_rules_out_of_reach(path, report);
 
-        for (auto& event : collector.events) {
-            event.file = path.string();
-            event.latency_ms.reset();
-        }
+        name_recording(collector.events, path.string());
         std::sort(collector.events.begin(), collector.events.end(), [](const Event& a, const Event& b) {
             return std::tie(a.start_sample, a.channel, a.code) < std::tie(b.start_sample, b.channel, b.code);
         });
@@ -163,8 +176,8 @@ class RecordingAnalyser {
 int detect_in_recordings(const DetectOptions& options) {
     set_up_logging("off");  // a recording's failure is said below, once
     RecordingAnalyser analyser(options);
-    const auto writer =
-        make_event_writer(options.format, std::cout, analyser.front_end().f_min_hz, analyser.front_end().f_max_hz);
+    const auto writer = make_event_writer(options.format, std::cout, analyser.front_end().f_min_hz,
+                                          analyser.front_end().f_max_hz, {.group = options.group_seconds > 0.0});
     int failed = 0;
     const auto attempt = [&](const auto& work) {
         try {

@@ -40,6 +40,10 @@ void describe_detect(CLI::App& verb, DetectOptions& options) {
     verb.add_option("--threshold-scale", options.threshold_scale, "Multiplies the model's thresholds")
         ->check(CLI::Range(0.01, 100.0))
         ->capture_default_str();
+    verb.add_option("--group", options.group_seconds,
+                    "Events of one class on several channels no further apart share a group, in seconds; 0: none do")
+        ->check(CLI::Range(0.0, 3600.0))
+        ->capture_default_str();
     verb.add_option("--station", options.station, "Name in the events")->capture_default_str();
     verb.add_option("--device", options.device, "auto, cpu or cuda:N")->capture_default_str();
     verb.add_option("--threads", options.threads, "CPU threads of the classifier; 0: one")

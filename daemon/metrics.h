@@ -35,6 +35,7 @@ class Metrics {
     prometheus::Counter& inference_errors;
     prometheus::Counter& messages_published;
     prometheus::Counter& messages_dropped;
+    prometheus::Counter& events_grouped;
 
     void count_event(const std::string& source, int channel, const std::string& code, const std::string& phase);
     void count_rejected(const std::string& reason, double count);

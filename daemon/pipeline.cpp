@@ -52,6 +52,8 @@ Pipeline::Pipeline(const Config& config, const Bundle& bundle, const FrontEnd& f
       queue_(config.sources.size(), static_cast<std::size_t>(config.queue_windows)),
       running_sources_(config.sources.size()),
       last_progress_(std::chrono::steady_clock::now()) {
+    if (config.detection.group_seconds > 0.0)
+        grouper_.emplace(config.detection.group_seconds, config.detection.update_seconds);
     for (std::size_t i = 0; i < config.sources.size(); ++i) {
         // The last source to end closes the queue: after it, what is queued is all there is.
         runners_.push_back(std::make_unique<SourceRunner>(i, config.sources[i], open, front_end, config.hop_seconds,
@@ -264,6 +266,7 @@ void Pipeline::tell(const ChannelKey& key, ChannelDetector& channel) {
         event.model = bundle_.id;
         event.clock_synced = last.clock_synced;
         event.sound_received = last.received;
+        if (grouper_ && grouper_->assign(event)) metrics_.events_grouped.Increment();
         metrics_.count_event(event.source, event.channel, event.code, to_string(event.phase));
         sink_.on_event(std::move(event));
     }

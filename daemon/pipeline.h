@@ -16,6 +16,7 @@
 
 #include "daemon/config.h"
 #include "daemon/detector.h"
+#include "daemon/event_grouper.h"
 #include "daemon/metrics.h"
 #include "daemon/sinks.h"
 #include "daemon/source_runner.h"
@@ -86,6 +87,7 @@ class Pipeline {
 
     // Of the analysis thread alone.
     std::map<ChannelKey, ChannelDetector> detectors_;
+    std::optional<EventGrouper> grouper_;
     std::vector<Detection> detections_;
     std::vector<std::span<const float>> features_;
     std::vector<float> scores_;

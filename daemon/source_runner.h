@@ -68,6 +68,8 @@ class SourceRunner {
     void skip(const Gap& gap);
     void begin_stretch(const AudioBlock& block);
     void end_stretch(DropReason rest);
+    void keep(int channel, Window window);
+    void put_in_order();
     void put(int channel, Window window);
     void set_state(SourceState state, const std::string& error);
     bool wait(const std::stop_token& stop, std::chrono::milliseconds time);
@@ -85,6 +87,7 @@ class SourceRunner {
     // Of the thread alone.
     std::vector<ChannelAnalyser> channels_;
     std::vector<float> channel_samples_;
+    std::vector<Window> cut_;  // from the block at hand
     SampleClock clock_;
     std::int64_t position_ = 0;      // the source's index of the next sample
     std::int64_t index_offset_ = 0;  // of the open AudioSource's own index

@@ -2,6 +2,8 @@
 
 #include <gmock/gmock.h>
 
+#include <set>
+
 #include "tests/daemon/fakes.h"
 
 namespace chorus {
@@ -94,6 +96,38 @@ TEST(Pipeline, GivesTheSameEventsForAnyBlockSizes) {
                 EXPECT_EQ(messages(cut.events, channel), messages(whole.events, channel)) << rate;
         }
     }
+}
+
+// Which event of a group is its first depends on the order over all channels.
+TEST(Pipeline, GroupsChannelsTheSameWayForAnyBlockSizes) {
+    const int rate = 22'050;
+    const std::vector<std::vector<float>> sound = {noise_with_tones(rate, 12.3, {{1.0, 2.0}, {9.0, 11.0}}, 1),
+                                                   noise_with_tones(rate, 12.3, {{1.1, 2.1}, {5.0, 6.0}}, 2),
+                                                   noise_with_tones(rate, 12.3, {{0.9, 1.9}, {9.2, 10.0}}, 3)};
+    auto config = config_for(true);
+    config.detection.group_seconds = 0.5;
+    const auto all_messages = [&](const std::function<std::size_t()>& size) {
+        std::vector<std::string> lines;
+        for (const auto& event : analyse(config, cut_into_blocks(sound, rate, size)).events)
+            lines.push_back(to_json(event));
+        return lines;
+    };
+    const auto whole = analyse(config, cut_into_blocks(sound, rate, [] { return std::size_t{1} << 30; }));
+    std::map<std::string, std::set<int>> channels;
+    for (const auto& event : whole.events) {
+        ASSERT_TRUE(event.group);
+        channels[event.group->id].insert(event.channel);
+    }
+    std::vector<std::set<int>> groups;
+    for (const auto& [id, members] : channels) groups.push_back(members);
+    EXPECT_THAT(groups, testing::UnorderedElementsAre(std::set{0, 1, 2}, std::set{1}, std::set{0, 2}));
+    const auto first = all_messages([] { return std::size_t{1} << 30; });
+    std::mt19937 random(4);
+    for (const unsigned largest : {300U, 20'000U, 100'000U})
+        EXPECT_EQ(all_messages([&] { return random() % largest; }), first) << largest;
+    config.detection.group_seconds = 0.0;
+    for (const auto& event : analyse(config, cut_into_blocks(sound, rate, [] { return std::size_t{8000}; })).events)
+        EXPECT_FALSE(event.group);
 }
 
 TEST(Pipeline, LetsNoEventSpanAGap) {
