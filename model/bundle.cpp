@@ -240,6 +240,7 @@ std::vector<std::byte> serialise(const Bundle& bundle) {
                                     {"chorus_version", bundle.chorus_version}}) {
         if (!text.empty()) file.metadata.emplace(key, text);
     }
+    if (bundle.activity) file.metadata.emplace("activity", to_metadata(*bundle.activity));
     return serialise_safetensors(file);
 }
 
@@ -366,6 +367,8 @@ Bundle parse_bundle(std::span<const std::byte> bytes) try {
         !parse_bounded_json(bundle.metrics, kMaxMetricsDepth, "metadata metrics").is_object()) {
         throw failure("metadata metrics is not an object");
     }
+    if (file.metadata.contains("activity"))
+        bundle.activity = parse_activity_table(fields.text("activity"), bundle.labels.size());
     check_golden(FrontEnd(bundle.front_end), parse_numbers(fields.parsed("golden"), "golden"));
     bundle.id = bundle_id(bytes);
     return bundle;
