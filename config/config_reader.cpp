@@ -120,6 +120,7 @@ bool ConfigSection::has(std::string_view key) const {
 }
 
 std::string ConfigSection::path_of(std::string_view key) const {
+    if (key.empty()) return path_;
     return path_.empty() ? std::string(key) : fmt::format("{}.{}", path_, key);
 }
 

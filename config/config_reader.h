@@ -58,7 +58,7 @@ class ConfigSection {
     /// [[key]]: an array of tables, empty where absent.
     std::vector<ConfigSection> sections(std::string_view key);
 
-    /// Notes a fault at this key's line.
+    /// Notes a fault at this key's line; without a key, at the section's.
     void fault(std::string_view key, std::string text);
 
   private:

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -37,6 +38,8 @@ struct DetectOptions {
     double hysteresis = 0.7;
     double threshold_scale = 1.0;
     double group_seconds = 0.0;
+    double activity_prior = 0.0;
+    std::optional<double> longitude_deg;
 };
 
 /// The service's pipeline over recordings; the closed events of each go to stdout. A recording that can't be analysed

@@ -94,7 +94,15 @@ DetectionConfig read_detection(ConfigSection section) {
     detection.merge_gap_seconds = section.number("merge_gap_seconds", detection.merge_gap_seconds, 0.0, 3600.0);
     detection.update_seconds = section.number("update_seconds", detection.update_seconds, 0.1, 86'400.0);
     detection.group_seconds = section.number("group_seconds", detection.group_seconds, 0.0, 3600.0);
+    detection.activity_prior = section.number("activity_prior", 0.0, 0.0, ActivityTable::kLargestShift);
     return detection;
+}
+
+std::optional<Position> read_position(ConfigSection station) {
+    const Position position{.latitude_deg = station.number("latitude", 0.0, -90.0, 90.0),
+                            .longitude_deg = station.number("longitude", 0.0, -180.0, 180.0)};
+    if (station.has("latitude") != station.has("longitude")) station.fault("", "needs both latitude and longitude");
+    return station.has("latitude") && station.has("longitude") ? std::optional(position) : std::nullopt;
 }
 
 std::chrono::milliseconds seconds(double value) {
@@ -118,7 +126,9 @@ bool is_loopback_address(std::string_view text, std::string_view prefix) {
 
 Config read_config(ConfigSection root) {
     Config config;
-    config.station = root.section("station").required_name("name");
+    auto station = root.section("station");
+    config.station = station.required_name("name");
+    config.position = read_position(station);
 
     auto model = root.section("model");
     config.bundle = model.required_text("bundle");
@@ -205,6 +215,17 @@ void check_reachability(ConfigSection root, const Config& config, const Bundle& 
     }
 }
 
+void check_activity_prior(ConfigSection root, const Config& config, const Bundle& bundle) {
+    if (config.detection.activity_prior <= 0.0) return;
+    auto detection = root.section("detection");
+    if (!bundle.activity) {
+        detection.fault("activity_prior",
+                        "the model has no activity table: too few recordings it learned from are dated");
+    } else if (bundle.activity->solar && !config.position) {
+        detection.fault("activity_prior", "the model's activity table goes by solar time: station.longitude is needed");
+    }
+}
+
 // Faults that only show when configuration and model are held against each other.
 void check_against_model(ConfigSection root, const Config& config, const Bundle& bundle) {
     if (config.hop_seconds > bundle.front_end.window_seconds) {
@@ -221,6 +242,7 @@ void check_against_model(ConfigSection root, const Config& config, const Bundle&
         if (!has_class(bundle, code)) min_windows.fault(code, "the model has no such class");
     }
     check_reachability(root, config, bundle);
+    check_activity_prior(root, config, bundle);
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "daemon/position.h"
 #include "model/bundle.h"
 #include "streaming/audio_block.h"
 
@@ -31,11 +32,13 @@ struct DetectionConfig {
     std::map<std::string, int> min_windows_by_class;  // by code; instead of min_windows
     double merge_gap_seconds = 1.0;
     double update_seconds = 10.0;  // between updates of an open event
+    double activity_prior = 0.0;   // bound of the shift by hour and month, in log-odds; 0: none
     double group_seconds = 0.0;    // events of one class on several channels no further apart share a group; 0: none do
 };
 
 struct Config {
     std::string station;
+    std::optional<Position> position;
     std::filesystem::path bundle;
     std::string device = "auto";
     int threads = 0;

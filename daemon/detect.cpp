@@ -89,12 +89,18 @@ class RecordingAnalyser {
         config_.detection.hysteresis = options.hysteresis;
         config_.detection.threshold_scale = options.threshold_scale;
         config_.detection.group_seconds = options.group_seconds;
+        config_.detection.activity_prior = options.activity_prior;
+        if (options.longitude_deg) config_.position = {.latitude_deg = 0.0, .longitude_deg = *options.longitude_deg};
         config_.max_batch_delay = 0ms;
         if (options.hop_seconds > bundle_.front_end.window_seconds) {
             throw std::runtime_error(
                 fmt::format("--hop {}: more than the model's window of {} s: sound would be skipped",
                             options.hop_seconds, bundle_.front_end.window_seconds));
         }
+        if (options.activity_prior > 0.0 && !bundle_.activity)
+            throw std::runtime_error("--activity-prior: the model has no activity table");
+        if (options.activity_prior > 0.0 && bundle_.activity->solar && !options.longitude_deg)
+            throw std::runtime_error("--activity-prior: the model's table goes by solar time: --longitude is needed");
         for (const auto& [code, count] : options.min_windows_by_class) {
             if (!has_class(bundle_, code) || count < 1)
                 throw std::runtime_error(fmt::format("--class-min-windows {} {}: {}", code, count,
@@ -176,8 +182,9 @@ class RecordingAnalyser {
 int detect_in_recordings(const DetectOptions& options) {
     set_up_logging("off");  // a recording's failure is said below, once
     RecordingAnalyser analyser(options);
-    const auto writer = make_event_writer(options.format, std::cout, analyser.front_end().f_min_hz,
-                                          analyser.front_end().f_max_hz, {.group = options.group_seconds > 0.0});
+    const auto writer =
+        make_event_writer(options.format, std::cout, analyser.front_end().f_min_hz, analyser.front_end().f_max_hz,
+                          {.prior = options.activity_prior > 0.0, .group = options.group_seconds > 0.0});
     int failed = 0;
     const auto attempt = [&](const auto& work) {
         try {

@@ -82,6 +82,7 @@ std::string to_json(const Event& event) {
     json["clip"] = nullptr;
     json["latency_ms"] =
         event.latency_ms ? nlohmann::ordered_json(rounded(*event.latency_ms, 1e3)) : nlohmann::ordered_json(nullptr);
+    json["prior"] = event.prior ? nlohmann::ordered_json(rounded(*event.prior, 1e2)) : nlohmann::ordered_json(nullptr);
     json["group"] = event.group ? nlohmann::ordered_json(event.group->id) : nlohmann::ordered_json(nullptr);
     json["group_strongest"] =
         event.group ? nlohmann::ordered_json(event.group->strongest) : nlohmann::ordered_json(nullptr);

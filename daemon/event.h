@@ -39,6 +39,7 @@ struct Event {
     bool clock_synced = false;
     MonotonicTime sound_received;  // when the last sample this message rests on had arrived
     std::optional<double> latency_ms;
+    std::optional<double> prior;      // what hour and month added to the score that opened it, in log-odds
     std::optional<EventGroup> group;  // empty where events aren't grouped
 };
 

@@ -46,7 +46,7 @@ class Csv : public EventWriter {
   public:
     Csv(std::ostream& out, ExtraColumns extra) : out_(out), extra_(extra) {
         out_ << "file,channel,code,label,start_s,end_s,start,end,peak_score,mean_score,windows,threshold,model,id"
-             << (extra.group ? ",group,group_strongest\n" : "\n");
+             << (extra.prior ? ",prior" : "") << (extra.group ? ",group,group_strongest\n" : "\n");
     }
     void write(const Event& event) override {
         out_ << fmt::format(
@@ -54,6 +54,7 @@ class Csv : public EventWriter {
             csv_field(event.code), csv_field(event.label), seconds(event.start_sample, event.sample_rate_hz),
             seconds(event.end_sample, event.sample_rate_hz), time_or_empty(event.start), time_or_empty(event.end),
             event.peak_score, event.mean_score, event.windows, event.threshold, event.model, event_id(event));
+        if (extra_.prior) out_ << ',' << (event.prior ? fmt::format("{:.2f}", *event.prior) : "");
         const EventGroup group = event.group.value_or(EventGroup{});
         if (extra_.group) out_ << ',' << group.id << ',' << group.strongest;
         out_ << '\n';

@@ -17,6 +17,7 @@ class EventWriter {
 
 /// Columns of tables that are there only where what they hold is switched on.
 struct ExtraColumns {
+    bool prior = false;
     bool group = false;
 };
 

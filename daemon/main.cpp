@@ -44,6 +44,12 @@ void describe_detect(CLI::App& verb, DetectOptions& options) {
                     "Events of one class on several channels no further apart share a group, in seconds; 0: none do")
         ->check(CLI::Range(0.0, 3600.0))
         ->capture_default_str();
+    verb.add_option("--activity-prior", options.activity_prior,
+                    "Shift scores by hour and month as the model learned it, at most by so much in log-odds; 0: don't")
+        ->check(CLI::Range(0.0, ActivityTable::kLargestShift))
+        ->capture_default_str();
+    verb.add_option("--longitude", options.longitude_deg, "Of the recorder, in degrees east: for --activity-prior")
+        ->check(CLI::Range(-180.0, 180.0));
     verb.add_option("--station", options.station, "Name in the events")->capture_default_str();
     verb.add_option("--device", options.device, "auto, cpu or cuda:N")->capture_default_str();
     verb.add_option("--threads", options.threads, "CPU threads of the classifier; 0: one")

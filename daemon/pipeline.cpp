@@ -52,6 +52,10 @@ Pipeline::Pipeline(const Config& config, const Bundle& bundle, const FrontEnd& f
       queue_(config.sources.size(), static_cast<std::size_t>(config.queue_windows)),
       running_sources_(config.sources.size()),
       last_progress_(std::chrono::steady_clock::now()) {
+    if (config.detection.activity_prior > 0.0 && bundle.activity) {
+        prior_.emplace(*bundle.activity, config.detection.activity_prior,
+                       config.position ? std::optional(config.position->longitude_deg) : std::nullopt);
+    }
     if (config.detection.group_seconds > 0.0)
         grouper_.emplace(config.detection.group_seconds, config.detection.update_seconds);
     for (std::size_t i = 0; i < config.sources.size(); ++i) {
@@ -209,7 +213,8 @@ void Pipeline::detect(const Window& window, std::span<const float> scores) {
     if (found == detectors_.end()) {
         found =
             detectors_
-                .emplace(key, ChannelDetector{Detector(settings_for(window.sample_rate_hz)), window.stretch, 0, {}, {}})
+                .emplace(key,
+                         ChannelDetector{Detector(settings_for(window.sample_rate_hz)), window.stretch, 0, {}, {}, {}})
                 .first;
     }
     auto& channel = found->second;
@@ -222,8 +227,19 @@ void Pipeline::detect(const Window& window, std::span<const float> scores) {
     last.end_time = window.end_time;
     last.clock_synced = window.clock_synced;
     last.received = window.received;
-    channel.detector.add(window.start_sample, window.end_sample, scores, detections_);
+    shifted_.assign(scores.begin(), scores.end());
+    const auto prior = prior_of(window);
+    for (std::size_t label = 0; label < prior.size(); ++label)
+        shifted_[label] = shifted_score(shifted_[label], prior[label]);
+    channel.detector.add(window.start_sample, window.end_sample, shifted_, detections_);
     tell(key, channel);
+}
+
+// [class], empty where there is none: it is off, or nobody knows when the window was.
+std::span<const float> Pipeline::prior_of(const Window& window) const {
+    if (!prior_ || !window.end_time) return {};
+    return prior_->at(*window.end_time +
+                      SampleClock::offset(window.start_sample - window.end_sample, window.sample_rate_hz));
 }
 
 void Pipeline::end_stretch(const ChannelKey& key) {
@@ -259,6 +275,12 @@ void Pipeline::tell(const ChannelKey& key, ChannelDetector& channel) {
             event.end =
                 *last.end_time + SampleClock::offset(detection.end_sample - last.end_sample, last.sample_rate_hz);
         }
+        auto& prior = channel.priors[detection.label];
+        if (detection.phase == EventPhase::kOpen) {
+            const auto shifts = prior_of(last);
+            prior = shifts.empty() ? std::nullopt : std::optional<double>(shifts[detection.label]);
+        }
+        event.prior = prior;
         event.peak_score = detection.peak_score;
         event.mean_score = detection.mean_score;
         event.windows = detection.windows;

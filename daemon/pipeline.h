@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "daemon/activity_prior.h"
 #include "daemon/config.h"
 #include "daemon/detector.h"
 #include "daemon/event_grouper.h"
@@ -63,6 +64,7 @@ class Pipeline {
         std::int64_t stretch;
         std::int64_t rejected_counted = 0;
         std::map<std::size_t, std::optional<UtcTime>> starts;  // of open events, by class
+        std::map<std::size_t, std::optional<double>> priors;   // of open events, by class
         Window last;  // without features: what an event's times and clock are told by
     };
 
@@ -71,6 +73,7 @@ class Pipeline {
     void detect(const Window& window, std::span<const float> scores);
     void end_stretch(const ChannelKey& key);
     void tell(const ChannelKey& key, ChannelDetector& channel);
+    std::span<const float> prior_of(const Window& window) const;
     DetectorSettings settings_for(int sample_rate_hz) const;
 
     const Config& config_;
@@ -80,6 +83,7 @@ class Pipeline {
     Metrics& metrics_;
     std::vector<float> thresholds_;
     std::vector<int> min_windows_;
+    std::optional<ActivityPrior> prior_;
 
     LaneQueue<Window> queue_;
     std::vector<std::unique_ptr<SourceRunner>> runners_;
@@ -88,6 +92,7 @@ class Pipeline {
     // Of the analysis thread alone.
     std::map<ChannelKey, ChannelDetector> detectors_;
     std::optional<EventGrouper> grouper_;
+    std::vector<float> shifted_;
     std::vector<Detection> detections_;
     std::vector<std::span<const float>> features_;
     std::vector<float> scores_;

@@ -44,6 +44,9 @@ TEST(Event, SpeaksAsTheSchemaSays) {
     EXPECT_TRUE(json["clip"].is_null());
     EXPECT_EQ(topic_of(event), "event.pond-7.array.3.BOAALB");
     EXPECT_TRUE(json["group"].is_null());
+    EXPECT_TRUE(json["prior"].is_null());
+    event.prior = -0.25;
+    EXPECT_EQ(nlohmann::json::parse(to_json(event))["prior"], -0.25);
     event.group = EventGroup{event_id(event), "LOUDEST"};
     EXPECT_EQ(nlohmann::json::parse(to_json(event))["group"], event_id(event));
     EXPECT_EQ(nlohmann::json::parse(to_json(event))["group_strongest"], "LOUDEST");
@@ -95,7 +98,7 @@ TEST(EventWriter, WritesARavenSelectionTable) {
                                               "b.wav\t2.000000\tBOAALB\tBoana albopunctata\t0.9300\n"));
 }
 
-TEST(EventWriter, AddsTheGroupWhereEventsAreGrouped) {
+TEST(EventWriter, AddsGroupAndPriorWhereTheyAreSwitchedOn) {
     const auto table = [](const std::string& format, bool grouped) {
         std::ostringstream out;
         auto event = example();
@@ -106,6 +109,10 @@ TEST(EventWriter, AddsTheGroupWhereEventsAreGrouped) {
     EXPECT_THAT(table("csv", true), testing::AllOf(testing::HasSubstr(",id,group,group_strongest\n"),
                                                    testing::EndsWith("," + event_id(example()) + ",FIRST,LOUDEST\n")));
     EXPECT_THAT(table("csv", false), testing::EndsWith("," + event_id(example()) + "\n"));
+    std::ostringstream out;
+    make_event_writer("csv", out, 0, 8000, {.prior = true})->write(example());
+    EXPECT_THAT(out.str(),
+                testing::AllOf(testing::HasSubstr(",id,prior\n"), testing::EndsWith(event_id(example()) + ",\n")));
     EXPECT_THAT(table("raven", true),
                 testing::AllOf(testing::HasSubstr("\tScore\tGroup\n"), testing::EndsWith("\t0.9300\tFIRST\n")));
     EXPECT_THAT(table("raven", false), testing::Not(testing::HasSubstr("FIRST")));

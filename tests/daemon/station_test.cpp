@@ -25,6 +25,8 @@ class StationFile : public testing::Test {
         bundle.tensors["head.weight"] = to_stored(zeros, {2, 4}, TensorType::kFloat32);
         bundle.tensors["head.bias"] = to_stored(std::span(zeros).first(2), {2}, TensorType::kFloat32);
         write_bundle(folder_ / "model", bundle);
+        bundle.activity = ActivityTable{.solar = true, .shifts = std::vector<float>(2 * ActivityTable::kCells)};
+        write_bundle(folder_ / "dated", bundle);
         for (const int seconds : {4, 8}) {
             auto wav = testing_tools::noise(1, seconds * 16'000);
             wav.sample_rate_hz = 16'000;
@@ -37,9 +39,11 @@ class StationFile : public testing::Test {
     }
 
     /// Faults of a station with these sources and this rest, without the file's name.
-    std::vector<std::string> faults_of(const std::string& sources, const std::string& rest) const {
+    std::vector<std::string> faults_of(const std::string& sources, const std::string& rest,
+                                       const std::string& model = "model", const std::string& position = "") const {
         const auto path = folder_ / "c.toml";
-        std::ofstream(path) << "[station]\nname = 'a'\n[model]\nbundle = '" << (folder_ / "model").string() << "'\n"
+        std::ofstream(path) << "[station]\nname = 'a'\n"
+                            << position << "[model]\nbundle = '" << (folder_ / model).string() << "'\n"
                             << rest << sources;
         try {
             load_station(path);
@@ -82,6 +86,18 @@ TEST_F(StationFile, HoldsNoRuleAgainstSoundThatMayGoOn) {
     EXPECT_THAT(faults_of(file_source("4s") + live, "[detection]\nmin_windows = 900\n"), IsEmpty());
     EXPECT_THAT(faults_of(file_source("absent"), "[detection]\nmin_windows = 900\n"), IsEmpty())
         << "a recording that isn't there yet is no fault of the rule";
+}
+
+TEST_F(StationFile, AsksForWhatTheActivityPriorNeeds) {
+    const std::string live = "[[source]]\nname = 'live'\nlaunch = 'audiotestsrc'\n";
+    const std::string prior = "[detection]\nactivity_prior = 1.0\n";
+    EXPECT_THAT(faults_of(live, prior),
+                ElementsAre(HasSubstr(":6: detection.activity_prior: the model has no activity table")));
+    EXPECT_THAT(faults_of(live, prior, "dated"),
+                ElementsAre(HasSubstr(":6: detection.activity_prior: the model's activity table goes by solar time")));
+    EXPECT_THAT(faults_of(live, prior, "dated", "latitude = -22.8\nlongitude = -47.1\n"), IsEmpty());
+    EXPECT_THAT(faults_of(live, "", "dated", "longitude = -47.1\n"),
+                ElementsAre(HasSubstr("station: needs both latitude and longitude")));
 }
 
 TEST_F(StationFile, RefusesThresholdsThatNoScoreExceeds) {
