@@ -19,8 +19,19 @@ ChannelAnalyser::ChannelAnalyser(const FrontEnd& front_end, int sample_rate_hz, 
       sample_rate_hz_(sample_rate_hz),
       first_sample_(first_sample),
       hop_(hop_samples(front_end.parameters(), hop_seconds)),
+      widened_(hop_),
       features_(front_end, sample_rate_hz, hop_),
       windower_(front_end.parameters().window_samples(), hop_) {}
+
+void ChannelAnalyser::widen_hop(double factor) {
+    widened_ = std::min<std::int64_t>(std::llround(static_cast<double>(hop_) * factor),
+                                      front_end_.parameters().window_samples());
+    windower_.set_hop(widened_);
+}
+
+double ChannelAnalyser::hop_seconds() const {
+    return static_cast<double>(widened_) / front_end_.parameters().sample_rate_hz;
+}
 
 void ChannelAnalyser::push(std::span<const float> samples, const Emit& emit) {
     pushed_ += static_cast<std::int64_t>(samples.size());

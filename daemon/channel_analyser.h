@@ -19,6 +19,10 @@ class ChannelAnalyser {
     /// features filled in; the rest is the caller's.
     ChannelAnalyser(const FrontEnd& front_end, int sample_rate_hz, double hop_seconds, std::int64_t first_sample);
 
+    /// Windows begin `factor` times the hop apart from now on, at most a window.
+    void widen_hop(double factor);
+    double hop_seconds() const;
+
     void push(std::span<const float> samples, const Emit& emit);
 
     /// The stretch has ended: its last window comes out, aligned to the end. Returns the samples no window holds:
@@ -35,7 +39,8 @@ class ChannelAnalyser {
     const FrontEnd& front_end_;
     int sample_rate_hz_;
     std::int64_t first_sample_;
-    std::int64_t hop_;  // at the model's rate
+    std::int64_t hop_;      // at the model's rate
+    std::int64_t widened_;  // hop in use
     FeatureStream features_;
     Windower windower_;
     std::int64_t pushed_ = 0;

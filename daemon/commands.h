@@ -2,6 +2,7 @@
 // What `chorusd` can be asked to do. Each returns the process's exit status, and throws for a failure that one line
 // on stderr explains.
 
+#include <cstdint>
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -55,5 +56,15 @@ struct ListenOptions {
 };
 
 int listen_to(const ListenOptions& options);
+
+struct ReplayOptions {
+    std::string endpoint;
+    std::int64_t after = 0;
+    std::int64_t limit = 0;  // 0: all
+    double timeout_seconds = 10;
+};
+
+/// Prints the events after a sequence number, as the stream had them.
+int replay_from(const ReplayOptions& options);
 
 }  // namespace chorus

@@ -7,7 +7,7 @@
 #include <set>
 
 #include "config/config_reader.h"
-#include "daemon/pipeline.h"
+#include "daemon/event_maker.h"
 #include "daemon/reachability.h"
 #include "daemon/time_format.h"
 #include "streaming/audio_source.h"
@@ -145,9 +145,11 @@ Config read_config(ConfigSection root) {
     config.max_batch = static_cast<int>(analysis.integer("max_batch", config.max_batch, 1, 64));
     config.max_batch_delay = seconds(analysis.number("max_batch_delay_seconds", 0.02, 0.0, 10.0));
     config.queue_windows = static_cast<int>(analysis.integer("queue_windows", config.queue_windows, 1, 65536));
+    config.widen_hop = analysis.choice("overload", {"drop", "widen-hop"}, "drop") == "widen-hop";
     config.silence_timeout = seconds(analysis.number("silence_timeout_seconds", 10.0, 0.5, 3600.0));
 
     config.detection = read_detection(root.section("detection"));
+    if (config.position) config.detection.longitude_deg = config.position->longitude_deg;
 
     std::set<std::string> names;
     for (auto& section : root.sections("source")) {
@@ -168,6 +170,18 @@ Config read_config(ConfigSection root) {
     }
     config.publish_scores = publish.flag("scores", config.publish_scores);
     config.status_interval = seconds(publish.number("status_seconds", 10.0, 0.1, 3600.0));
+
+    auto journal = root.section("journal");
+    config.journal_path = journal.text("path", config.journal_path);
+    config.journal_keep_days = static_cast<int>(journal.integer("keep_days", config.journal_keep_days, 1, 36'500));
+    config.journal_max_mib = static_cast<int>(journal.integer("max_mib", config.journal_max_mib, 1, 1 << 20));
+    auto replay = root.section("replay");
+    config.replay_endpoint = replay.text("endpoint", config.replay_endpoint);
+    if (!config.replay_endpoint.empty() && !is_loopback_address(config.replay_endpoint, "tcp://") &&
+        !config.replay_endpoint.starts_with("ipc://")) {
+        replay.fault("endpoint",
+                     "must be on loopback (tcp://127.0.0.1:PORT) or ipc://: it is neither encrypted nor authenticated");
+    }
 
     auto http = root.section("http");
     config.http_listen = http.text("listen", config.http_listen);
@@ -270,6 +284,37 @@ Config parse_config(std::string_view text, const std::string& file) {
     auto config = read_config(document.root());
     document.finish();
     return config;
+}
+
+void Config::adopt_reloadable(const Config& next) {
+    hop_seconds = next.hop_seconds;
+    widen_hop = next.widen_hop;
+    silence_timeout = next.silence_timeout;
+    detection = next.detection;
+    sources = next.sources;
+    log_level = next.log_level;
+}
+
+std::vector<std::string> keys_that_need_a_restart(const Config& now, const Config& next) {
+    std::vector<std::string> keys;
+    const auto compare = [&](const char* key, auto member) {
+        if (now.*member != next.*member) keys.emplace_back(key);
+    };
+    compare("station.name", &Config::station);
+    compare("model.device", &Config::device);
+    compare("model.threads", &Config::threads);
+    compare("analysis.max_batch", &Config::max_batch);
+    compare("analysis.max_batch_delay_seconds", &Config::max_batch_delay);
+    compare("analysis.queue_windows", &Config::queue_windows);
+    compare("publish.endpoint", &Config::publish_endpoint);
+    compare("publish.scores", &Config::publish_scores);
+    compare("publish.status_seconds", &Config::status_interval);
+    compare("journal.path", &Config::journal_path);
+    compare("journal.keep_days", &Config::journal_keep_days);
+    compare("journal.max_mib", &Config::journal_max_mib);
+    compare("replay.endpoint", &Config::replay_endpoint);
+    compare("http.listen", &Config::http_listen);
+    return keys;
 }
 
 std::optional<UtcTime> start_from_file_name(const std::filesystem::path& path) {

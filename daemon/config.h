@@ -34,6 +34,8 @@ struct DetectionConfig {
     double update_seconds = 10.0;  // between updates of an open event
     double activity_prior = 0.0;   // bound of the shift by hour and month, in log-odds; 0: none
     double group_seconds = 0.0;    // events of one class on several channels no further apart share a group; 0: none do
+    std::optional<double> longitude_deg;  // the station's, for tables that go by solar time
+    bool operator==(const DetectionConfig&) const = default;
 };
 
 struct Config {
@@ -47,6 +49,7 @@ struct Config {
     int max_batch = 16;
     std::chrono::milliseconds max_batch_delay{20};
     int queue_windows = 64;  // per source
+    bool widen_hop = false;  // under overload, before sound is dropped
 
     DetectionConfig detection;
     std::vector<SourceConfig> sources;
@@ -55,10 +58,21 @@ struct Config {
     bool publish_scores = false;
     std::chrono::milliseconds status_interval{10'000};
 
+    std::string journal_path = "/var/lib/chorus/journal.db";  // empty: no journal, no replay
+    int journal_keep_days = 365;
+    int journal_max_mib = 256;
+    std::string replay_endpoint = "tcp://127.0.0.1:7741";  // empty: no replay
+
     std::string http_listen = "127.0.0.1:9740";  // empty: no HTTP
     std::chrono::milliseconds silence_timeout{10'000};
     std::string log_level = "info";
+
+    /// Takes over what reload() of the pipeline and the log take over.
+    void adopt_reloadable(const Config& next);
 };
+
+/// The keys that differ and that a running daemon doesn't take over.
+std::vector<std::string> keys_that_need_a_restart(const Config& now, const Config& next);
 
 /// A configuration and the model it names.
 struct Station {

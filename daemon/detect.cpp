@@ -90,7 +90,7 @@ class RecordingAnalyser {
         config_.detection.threshold_scale = options.threshold_scale;
         config_.detection.group_seconds = options.group_seconds;
         config_.detection.activity_prior = options.activity_prior;
-        if (options.longitude_deg) config_.position = {.latitude_deg = 0.0, .longitude_deg = *options.longitude_deg};
+        config_.detection.longitude_deg = options.longitude_deg;
         config_.max_batch_delay = 0ms;
         if (options.hop_seconds > bundle_.front_end.window_seconds) {
             throw std::runtime_error(

@@ -76,6 +76,7 @@ std::string to_json(const Event& event) {
     json["peak_score"] = rounded(event.peak_score, 1e6);
     json["mean_score"] = rounded(event.mean_score, 1e6);
     json["windows"] = event.windows;
+    json["hop_seconds"] = event.hop_seconds;
     json["threshold"] = rounded(event.threshold, 1e6);
     json["model"] = event.model;
     json["clock"] = {{"synced", event.clock_synced}, {"drift_ppm", nullptr}};

@@ -31,6 +31,7 @@ struct Event {
     std::int64_t start_sample = 0;
     std::int64_t end_sample = 0;
     int sample_rate_hz = 0;
+    double hop_seconds = 0;  // between windows, at the last of them
     float peak_score = 0;
     double mean_score = 0;
     int windows = 0;

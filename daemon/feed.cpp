@@ -1,25 +1,54 @@
 #include "daemon/feed.h"
 
 #include <fmt/format.h>
+#include <spdlog/spdlog.h>
 
 #include <cmath>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "config/program.h"
 #include "daemon/time_format.h"
 #include "model/bundle.h"
+#include "streaming/sample_clock.h"
 
 namespace chorus {
 namespace {
 
 using namespace std::chrono_literals;
 
-// ZeroMQ never makes the thread wait, so this is reached only when the machine is starved.
-constexpr std::size_t kInboxItems = 65'536;
+constexpr std::size_t kEvents = 0;  // lanes of the inbox: a flood of scores never costs an event
+constexpr std::size_t kScores = 1;
+constexpr std::size_t kAtOnce = 256;  // messages a turn; events of one turn share a commit
+constexpr auto kTurn = 1000ms;        // the longest time between turns
+constexpr auto kRetry = 1000ms;       // between attempts to write a journal that refuses
+constexpr auto kComplaint = 60s;      // between log lines on it
+constexpr auto kHousekeeping = 10s;   // between looks at retention and free space
 
 // Errors may quote file names, which need not be UTF-8.
 std::string to_text(const nlohmann::ordered_json& json) {
     return json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+}
+
+// A scores message of a window.
+std::string scores_json(const FeedOptions& options, const Bundle& bundle, const std::string& source,
+                        const Window& window, std::span<const float> scores) {
+    nlohmann::ordered_json json;
+    json["schema"] = "chorus.scores/1";
+    json["station"] = options.station;
+    json["source"] = source;
+    json["channel"] = window.channel;
+    json["start_sample"] = window.start_sample;
+    json["end_sample"] = window.end_sample;
+    json["sample_rate_hz"] = window.sample_rate_hz;
+    json["end"] =
+        window.end_time ? nlohmann::ordered_json(to_iso8601(*window.end_time)) : nlohmann::ordered_json(nullptr);
+    json["model"] = bundle.id;
+    auto& by_code = json["scores"] = nlohmann::ordered_json::object();
+    for (std::size_t i = 0; i < scores.size(); ++i) {
+        by_code[bundle.labels[i].code] = std::round(static_cast<double>(scores[i]) * 1e6) / 1e6;
+    }
+    return to_text(json);
 }
 
 }  // namespace
@@ -30,15 +59,19 @@ Feed::Feed(FeedOptions options, const Bundle& bundle, Metrics& metrics)
       metrics_(metrics),
       publisher_(options_.endpoint),
       endpoint_(publisher_.endpoint()),
-      inbox_(1, kInboxItems) {}
+      inbox_(2, kMostWaiting),
+      last_turn_(std::chrono::steady_clock::now()) {
+    if (!options_.journal) return;
+    journal_.emplace(*options_.journal);
+    last_seq_ = journal_->last_seq();
+}
 
 Feed::~Feed() {
     stop();
 }
 
-void Feed::start(std::function<std::vector<SourceReport>()> sources, std::vector<std::string> source_names) {
+void Feed::start(std::function<std::vector<SourceReport>()> sources) {
     sources_ = std::move(sources);
-    source_names_ = std::move(source_names);
     thread_ = std::jthread([this] {
         name_this_thread("feed");
         try {
@@ -59,69 +92,168 @@ void Feed::rethrow_failure() const {
     if (failed_) std::rethrow_exception(failure_);
 }
 
+std::string Feed::journal_fault() const {
+    const std::lock_guard lock(mutex_);
+    return journal_fault_;
+}
+
 void Feed::on_event(Event event) {
-    put({.event = std::move(event), .message = {}});
+    if (inbox_.push_drop_oldest(kEvents, std::move(event))) metrics_.events_dropped.Increment();
 }
 
-void Feed::on_scores(const Window& window, std::span<const float> scores) {
+void Feed::on_scores(const std::string& source, const Window& window, std::span<const float> scores) {
     if (!options_.scores) return;
-    nlohmann::ordered_json json;
-    json["schema"] = "chorus.scores/1";
-    json["station"] = options_.station;
-    json["source"] = source_names_[window.source];
-    json["channel"] = window.channel;
-    json["start_sample"] = window.start_sample;
-    json["end_sample"] = window.end_sample;
-    json["sample_rate_hz"] = window.sample_rate_hz;
-    json["end"] =
-        window.end_time ? nlohmann::ordered_json(to_iso8601(*window.end_time)) : nlohmann::ordered_json(nullptr);
-    json["model"] = bundle_.id;
-    auto& by_code = json["scores"] = nlohmann::ordered_json::object();
-    for (std::size_t i = 0; i < scores.size(); ++i) {
-        by_code[bundle_.labels[i].code] = std::round(static_cast<double>(scores[i]) * 1e6) / 1e6;
-    }
-    put({.event = {},
-         .message = {fmt::format("scores.{}.{}.{}", options_.station, source_names_[window.source], window.channel),
-                     to_text(json)}});
-}
-
-void Feed::put(Item item) {
-    if (inbox_.push_drop_oldest(0, std::move(item))) metrics_.messages_dropped.Increment();
+    Scores item{.source = source, .window = {}, .scores = {scores.begin(), scores.end()}};
+    item.window.channel = window.channel;
+    item.window.start_sample = window.start_sample;
+    item.window.end_sample = window.end_sample;
+    item.window.sample_rate_hz = window.sample_rate_hz;
+    item.window.end_time = window.end_time;
+    if (inbox_.push_drop_oldest(kScores, std::move(item))) metrics_.messages_dropped.Increment();
 }
 
 void Feed::run() {
+    close_unfinished();
     // The first status comes at once: whoever listens learns that the station is there.
     auto next_status = std::chrono::steady_clock::now();
     while (!inbox_.drained()) {
         const auto now = std::chrono::steady_clock::now();
-        if (now >= next_status) {
-            publish_status();
+        last_turn_ = now;
+        if (now >= next_housekeeping_) keep_house(now);
+        if (now >= next_status || status_soon_.exchange(false)) {
+            publish({"status." + options_.station, status_json()});
             next_status = now + options_.status_interval;
         }
         const auto idle = std::chrono::ceil<std::chrono::milliseconds>(next_status - now);
-        for (auto& item : inbox_.pop_batch(256, 0us, std::max(idle, 1ms))) {
-            if (item.message.topic.empty()) {
-                publish_event(item.event);
-            } else {
-                publisher_.send(item.message);
-            }
-            metrics_.messages_published.Increment();
-        }
+        for (auto& item : inbox_.pop_batch(kAtOnce, 0us, std::clamp(idle, 1ms, kTurn))) take(item);
+        publish_waiting(std::chrono::steady_clock::now());
     }
-    publish_status();  // the closed books
+    next_attempt_ = {};
+    publish_waiting(std::chrono::steady_clock::now());
+    if (!waiting_.empty())
+        spdlog::error("journal: {} events could not be written and are lost: {}", waiting_.size(), journal_fault());
+    publish({"status." + options_.station, status_json()});  // the closed books
 }
 
-void Feed::publish_status() {
-    publisher_.send({"status." + options_.station, status_json()});
+void Feed::take(Item& item) {
+    if (auto* event = std::get_if<Event>(&item)) {
+        if (waiting_.size() >= kMostWaiting) {
+            waiting_.pop_front();
+            metrics_.events_dropped.Increment();
+        }
+        waiting_.push_back(std::move(*event));
+        return;
+    }
+    const auto& [source, window, scores] = std::get<Scores>(item);
+    publish({fmt::format("scores.{}.{}.{}", options_.station, source, window.channel),
+             scores_json(options_, bundle_, source, window, scores)});
+}
+
+// Journal first, then the socket: who has seen an event can always ask for those before it.
+void Feed::publish_waiting(MonotonicTime now) {
+    if (now < next_attempt_) return;
+    while (!waiting_.empty()) {
+        const std::size_t count = std::min(waiting_.size(), kAtOnce);
+        std::vector<JournalEntry> entries;
+        for (std::size_t i = 0; i < count; ++i) {
+            Event& event = waiting_[i];
+            event.seq = last_seq_ + 1 + static_cast<std::int64_t>(i);
+            event.latency_ms = std::chrono::duration<double, std::milli>(now - event.sound_received).count();
+            entries.push_back({event.seq, topic_of(event), to_json(event)});
+        }
+        try {
+            journal(entries);
+        } catch (const SqliteError& error) {
+            metrics_.journal_errors.Increment();
+            metrics_.journal_waiting.Set(static_cast<double>(waiting_.size()));
+            note_journal_fault(error.what());
+            next_attempt_ = now + kRetry;
+            return;
+        }
+        for (std::size_t i = 0; i < count; ++i) {
+            publish({std::move(entries[i].topic), std::move(entries[i].body)});
+            const std::chrono::duration<double> latency = std::chrono::steady_clock::now() - waiting_[i].sound_received;
+            metrics_.sound_to_publish_seconds.Observe(latency.count());
+        }
+        waiting_.erase(waiting_.begin(), waiting_.begin() + static_cast<std::ptrdiff_t>(count));
+    }
+    metrics_.journal_waiting.Set(0);
+    note_journal_fault("");
+}
+
+void Feed::journal(std::span<const JournalEntry> entries) {
+    if (journal_) {
+        journal_->append(entries, utc_now());
+        for (const auto& line : journal_->set_aside()) spdlog::error("{}", line);
+    }
+    last_seq_ = entries.back().seq;
+    metrics_.journal_last_seq.Set(static_cast<double>(last_seq_));
+}
+
+// A change is said at once, a fault that stays once an interval.
+void Feed::note_journal_fault(const std::string& fault) {
+    {
+        const std::lock_guard lock(mutex_);
+        if (fault.empty() && journal_fault_.empty()) return;
+        if (fault.empty() != journal_fault_.empty()) status_soon_ = true;
+        journal_fault_ = fault;
+    }
+    const auto now = std::chrono::steady_clock::now();
+    if (fault.empty()) {
+        spdlog::info("journal: can be written again; what waited is published");
+        next_complaint_ = {};
+    } else if (now >= next_complaint_) {
+        spdlog::error("journal: {}; {} events wait in memory and are not published", fault, waiting_.size());
+        next_complaint_ = now + kComplaint;
+    }
+}
+
+// Events that a kill or a loss of power left open are closed as they were last known.
+void Feed::close_unfinished() {
+    if (!journal_) return;
+    for (const auto& line : journal_->set_aside()) spdlog::error("{}", line);
+    std::vector<JournalEntry> entries;
+    for (auto& entry : journal_->unfinished()) {
+        auto json = nlohmann::ordered_json::parse(entry.body);
+        entry.seq = last_seq_ + 1 + static_cast<std::int64_t>(entries.size());
+        json["phase"] = "close";
+        json["seq"] = entry.seq;
+        json["latency_ms"] = nullptr;
+        entry.body = to_text(json);
+        entries.push_back(std::move(entry));
+    }
+    if (entries.empty()) return;
+    spdlog::info("journal: closing {} events that the last run left open", entries.size());
+    try {
+        journal(entries);
+    } catch (const SqliteError& error) {
+        note_journal_fault(error.what());  // the next start finds them again
+        return;
+    }
+    for (auto& entry : entries) publish({std::move(entry.topic), std::move(entry.body)});
+}
+
+void Feed::keep_house(MonotonicTime now) {
+    next_housekeeping_ = now + kHousekeeping;
+    if (!journal_) return;
+    try {
+        // A chunk a turn while there is more, so that events never wait for long.
+        if (journal_->trim(utc_now(), system_clock_is_synced()) == Journal::kTrimRows) next_housekeeping_ = now;
+        const auto stats = journal_->stats();
+        metrics_.journal_events.Set(static_cast<double>(stats.events));
+        metrics_.journal_bytes.Set(static_cast<double>(stats.bytes));
+    } catch (const SqliteError& error) {
+        metrics_.journal_errors.Increment();
+        spdlog::debug("journal: cannot be trimmed: {}", error.what());
+    }
+    std::error_code error;
+    const auto space = std::filesystem::space(std::filesystem::absolute(options_.journal->path).parent_path(), error);
+    if (!error) metrics_.disk_free_bytes.Set(static_cast<double>(space.available));
+}
+
+void Feed::publish(const Message& message) {
+    publisher_.send(message);
     metrics_.messages_published.Increment();
-}
-
-void Feed::publish_event(Event& event) {
-    event.seq = ++last_seq_;
-    const std::chrono::duration<double> latency = std::chrono::steady_clock::now() - event.sound_received;
-    event.latency_ms = latency.count() * 1e3;
-    publisher_.send({topic_of(event), to_json(event)});
-    metrics_.sound_to_publish_seconds.Observe(latency.count());
 }
 
 std::string Feed::status_json() const {
@@ -132,6 +264,9 @@ std::string Feed::status_json() const {
     json["seq"] = last_seq_;
     json["model"] = bundle_.id;
     json["version"] = CHORUS_VERSION;
+    const auto fault = journal_fault();
+    json["journal"] = {{"waiting", waiting_.size()},
+                       {"error", fault.empty() ? nlohmann::ordered_json(nullptr) : nlohmann::ordered_json(fault)}};
     json["sources"] = nlohmann::ordered_json::array();
     for (const auto& source : sources_()) {
         nlohmann::ordered_json each;
@@ -139,6 +274,7 @@ std::string Feed::status_json() const {
         each["state"] = to_string(source.state);
         each["error"] = source.error.empty() ? nlohmann::ordered_json(nullptr) : nlohmann::ordered_json(source.error);
         each["sample_rate_hz"] = source.sample_rate_hz;
+        each["hop_seconds"] = source.hop_seconds;
         each["reconnects"] = source.reconnects;
         each["gap_seconds"] = std::round(source.gap_seconds * 1e3) / 1e3;
         each["channels"] = nlohmann::ordered_json::array();

@@ -2,12 +2,18 @@
 
 #include <atomic>
 #include <chrono>
+#include <deque>
 #include <exception>
 #include <functional>
+#include <mutex>
+#include <optional>
+#include <span>
 #include <string>
 #include <thread>
+#include <variant>
 #include <vector>
 
+#include "daemon/journal.h"
 #include "daemon/metrics.h"
 #include "daemon/sinks.h"
 #include "streaming/lane_queue.h"
@@ -22,13 +28,20 @@ struct FeedOptions {
     std::string endpoint;
     bool scores = false;
     std::chrono::milliseconds status_interval{10'000};
+    std::optional<JournalOptions> journal = {};  // none: sequence numbers begin at 1 with each start
 };
 
-/// Gives events their sequence numbers and publishes them, with a status message now and then. Owns the socket and the
-/// thread that uses it, so that no subscriber ever slows the analysis. on_event and on_scores: one thread.
+/// Gives events their sequence numbers, writes them to the journal, publishes them once they are on disk, and sends a
+/// status message now and then. Owns the socket, the journal and the thread that uses them, so that no subscriber and
+/// no slow disk ever slows the analysis. While the journal can't be written, events wait in memory, unpublished.
+/// on_event and on_scores: one thread.
 class Feed : public DetectionSink {
   public:
-    /// Binds; throws std::runtime_error naming the endpoint. `bundle` outlives the feed.
+    /// Events that may wait for the journal; beyond, the oldest is dropped and counted.
+    static constexpr std::size_t kMostWaiting = 65'536;
+
+    /// Opens the journal and binds; throws std::runtime_error naming the file or the endpoint. `bundle` outlives the
+    /// feed.
     Feed(FeedOptions options, const Bundle& bundle, Metrics& metrics);
     /// Publishes what waits, then ends.
     ~Feed() override;
@@ -36,41 +49,65 @@ class Feed : public DetectionSink {
     Feed& operator=(const Feed&) = delete;
 
     void on_event(Event event) override;
-    void on_scores(const Window& window, std::span<const float> scores) override;
+    void on_scores(const std::string& source, const Window& window, std::span<const float> scores) override;
 
     /// What status messages tell; set once, before any sound comes in. Called by the feed's thread.
-    void start(std::function<std::vector<SourceReport>()> sources, std::vector<std::string> source_names);
+    void start(std::function<std::vector<SourceReport>()> sources);
     /// Publishes what waits, then ends the thread. `sources` is not called after it.
     void stop();
+    /// The next status message goes out at once. Any thread.
+    void status_soon() { status_soon_ = true; }
 
     /// What broke the feed's thread, if anything did. Any thread.
     bool failed() const { return failed_; }
     void rethrow_failure() const;
+    /// When its thread last went round its loop, which it does every second at least. Any thread.
+    MonotonicTime last_turn() const { return last_turn_; }
+    /// Why the journal can't be written; empty while it can. Any thread.
+    std::string journal_fault() const;
 
     const std::string& endpoint() const { return endpoint_; }
 
   private:
-    struct Item {
-        Event event;  // published unless `message` is given
-        Message message;
+    struct Scores {
+        std::string source;
+        Window window;  // without features
+        std::vector<float> scores;
     };
+    using Item = std::variant<Event, Scores>;
     void run();
-    void put(Item item);
-    void publish_event(Event& event);
-    void publish_status();
+    void take(Item& item);
+    void publish_waiting(MonotonicTime now);
+    void journal(std::span<const JournalEntry> entries);
+    void note_journal_fault(const std::string& fault);
+    void close_unfinished();
+    void keep_house(MonotonicTime now);
+    void publish(const Message& message);
     std::string status_json() const;
 
     const FeedOptions options_;
     const Bundle& bundle_;
     Metrics& metrics_;
+    std::optional<Journal> journal_;
     Publisher publisher_;
     const std::string endpoint_;
     LaneQueue<Item> inbox_;
     std::function<std::vector<SourceReport>()> sources_;
-    std::vector<std::string> source_names_;
-    std::int64_t last_seq_ = 0;   // of the thread alone
+
+    // Of the thread alone.
+    std::deque<Event> waiting_;
+    std::int64_t last_seq_ = 0;
+    MonotonicTime next_attempt_{};
+    MonotonicTime next_complaint_{};
+    MonotonicTime next_housekeeping_{};
+
+    mutable std::mutex mutex_;  // guards journal_fault_
+    std::string journal_fault_;
+
     std::exception_ptr failure_;  // written before failed_, read after
     std::atomic<bool> failed_{false};
+    std::atomic<bool> status_soon_{false};
+    std::atomic<MonotonicTime> last_turn_;
     std::jthread thread_;
 };
 

@@ -17,6 +17,7 @@ struct CommandLine {
     std::string config;
     DetectOptions detect;
     ListenOptions listen;
+    ReplayOptions replay;
 };
 
 void describe_detect(CLI::App& verb, DetectOptions& options) {
@@ -69,6 +70,17 @@ void describe_listen(CLI::App& verb, ListenOptions& options) {
         ->check(CLI::NonNegativeNumber);
 }
 
+void describe_replay(CLI::App& verb, ReplayOptions& options) {
+    verb.add_option("ENDPOINT", options.endpoint, "For example tcp://127.0.0.1:7741")->required();
+    verb.add_option("--after", options.after, "The last sequence number that is known; 0: from the first kept")
+        ->required()
+        ->check(CLI::NonNegativeNumber);
+    verb.add_option("--limit", options.limit, "At most so many messages")->check(CLI::NonNegativeNumber);
+    verb.add_option("--timeout", options.timeout_seconds, "Fail when no answer comes for so many seconds")
+        ->check(CLI::Range(0.01, 86'400.0))
+        ->capture_default_str();
+}
+
 int run(int argc, char** argv) {
     CommandLine line;
     CLI::App app("Chorus: real-time bioacoustic detection. Without a verb it is the service, as with `run`.",
@@ -85,6 +97,8 @@ int run(int argc, char** argv) {
     describe_detect(*detect, line.detect);
     auto* listen = app.add_subcommand("listen", "Print the messages of a station");
     describe_listen(*listen, line.listen);
+    auto* replay = app.add_subcommand("replay", "Print events of a station that were missed");
+    describe_replay(*replay, line.replay);
     try {
         app.parse(argc, argv);
         if (app.get_subcommands().empty() && line.config.empty()) throw CLI::RequiredError("--config");
@@ -93,6 +107,7 @@ int run(int argc, char** argv) {
     }
     if (detect->parsed()) return detect_in_recordings(line.detect);
     if (listen->parsed()) return listen_to(line.listen);
+    if (replay->parsed()) return replay_from(line.replay);
     if (check->parsed()) return check_configuration(line.config);
     return run_service(line.config);
 }

@@ -33,6 +33,11 @@ prometheus::Counter& counter(prometheus::Registry& registry, const std::string& 
     return prometheus::BuildCounter().Name(name).Help(help).Labels({{"station", station}}).Register(registry).Add({});
 }
 
+prometheus::Gauge& gauge(prometheus::Registry& registry, const std::string& station, const std::string& name,
+                         const std::string& help) {
+    return prometheus::BuildGauge().Name(name).Help(help).Labels({{"station", station}}).Register(registry).Add({});
+}
+
 MetricFamily family(const std::string& name, const std::string& help, MetricType type) {
     MetricFamily made;
     made.name = name;
@@ -70,6 +75,7 @@ class Metrics::SourceCollector : public prometheus::Collectable {
             family("chorus_source_reconnects_total", "Times the source was opened again", MetricType::Counter);
         auto gaps = family("chorus_gaps_total", "Interruptions of the sound", MetricType::Counter);
         auto gap_seconds = family("chorus_gap_seconds_total", "Sound lost in gaps", MetricType::Counter);
+        auto hop = family("chorus_hop_seconds", "Time between windows; wider under overload", MetricType::Gauge);
         auto synced =
             family("chorus_clock_synced", "1 while the kernel holds the clock to be synchronised", MetricType::Gauge);
         auto in = family("chorus_samples_in_total", "Samples that came in", MetricType::Counter);
@@ -87,6 +93,7 @@ class Metrics::SourceCollector : public prometheus::Collectable {
             add(reconnects, labels, static_cast<double>(source.reconnects));
             add(gaps, labels, static_cast<double>(source.gaps));
             add(gap_seconds, labels, source.gap_seconds);
+            if (source.hop_seconds > 0) add(hop, labels, source.hop_seconds);
             add(synced, labels, source.clock_synced ? 1 : 0);
             for (std::size_t channel = 0; channel < source.channels.size(); ++channel) {
                 const auto& [samples, sound] = source.channels[channel];
@@ -105,7 +112,8 @@ class Metrics::SourceCollector : public prometheus::Collectable {
                 }
             }
         }
-        return {up, reconnects, gaps, gap_seconds, synced, in, analysed, dropped, pending, windows, level, clipped};
+        return {up,       reconnects, gaps,    gap_seconds, hop,   synced, in,
+                analysed, dropped,    pending, windows,     level, clipped};
     }
 
   private:
@@ -134,6 +142,15 @@ Metrics::Metrics(const std::string& station)
                                "Messages dropped because the feed fell behind")),
       events_grouped(counter(*registry_, station, "chorus_events_grouped_total",
                              "Events that opened in the group of another channel's")),
+      events_dropped(counter(*registry_, station, "chorus_events_dropped_total",
+                             "Events dropped because the journal could not be written for too long")),
+      journal_errors(
+          counter(*registry_, station, "chorus_journal_errors_total", "Failed attempts to write the journal")),
+      journal_events(gauge(*registry_, station, "chorus_journal_events", "Messages of events the journal holds")),
+      journal_bytes(gauge(*registry_, station, "chorus_journal_bytes", "Bytes the journal uses")),
+      journal_last_seq(gauge(*registry_, station, "chorus_journal_last_seq", "The last sequence number given out")),
+      journal_waiting(gauge(*registry_, station, "chorus_journal_waiting", "Events that wait for the journal")),
+      disk_free_bytes(gauge(*registry_, station, "chorus_disk_free_bytes", "Free space where the journal is")),
       events_(prometheus::BuildCounter()
                   .Name("chorus_events_total")
                   .Help("Event messages by class and phase")
@@ -144,6 +161,16 @@ Metrics::Metrics(const std::string& station)
                     .Help("Runs of hits that made no event")
                     .Labels({{"station", station}})
                     .Register(*registry_)),
+      replays_(prometheus::BuildCounter()
+                   .Name("chorus_replay_requests_total")
+                   .Help("Requests for missed events")
+                   .Labels({{"station", station}})
+                   .Register(*registry_)),
+      reloads_(prometheus::BuildCounter()
+                   .Name("chorus_config_reloads_total")
+                   .Help("Reloads of the configuration")
+                   .Labels({{"station", station}})
+                   .Register(*registry_)),
       model_info_(prometheus::BuildGauge()
                       .Name("chorus_model_info")
                       .Help("The model in use")
@@ -155,7 +182,10 @@ Metrics::Metrics(const std::string& station)
                          .Labels({{"station", station}})
                          .Register(*registry_)),
       source_collector_(std::make_shared<SourceCollector>(station)) {
+    // There from the start, so that a first increment shows as one.
     rejected_.Add({{"reason", "min_windows"}});
+    for (const char* result : {"ok", "bad"}) replays_.Add({{"result", result}});
+    for (const char* result : {"applied", "refused"}) reloads_.Add({{"result", result}});
 }
 
 void Metrics::count_event(const std::string& source, int channel, const std::string& code, const std::string& phase) {
@@ -165,6 +195,14 @@ void Metrics::count_event(const std::string& source, int channel, const std::str
 
 void Metrics::count_rejected(const std::string& reason, double count) {
     rejected_.Add({{"reason", reason}}).Increment(count);
+}
+
+void Metrics::count_replay(bool answered) {
+    replays_.Add({{"result", answered ? "ok" : "bad"}}).Increment();
+}
+
+void Metrics::count_reload(bool applied) {
+    reloads_.Add({{"result", applied ? "applied" : "refused"}}).Increment();
 }
 
 void Metrics::set_model(const Bundle& bundle) {

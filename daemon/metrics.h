@@ -34,11 +34,20 @@ class Metrics {
     prometheus::Histogram& sound_to_publish_seconds;
     prometheus::Counter& inference_errors;
     prometheus::Counter& messages_published;
-    prometheus::Counter& messages_dropped;
+    prometheus::Counter& messages_dropped;  // scores
     prometheus::Counter& events_grouped;
+    prometheus::Counter& events_dropped;
+    prometheus::Counter& journal_errors;
+    prometheus::Gauge& journal_events;
+    prometheus::Gauge& journal_bytes;
+    prometheus::Gauge& journal_last_seq;
+    prometheus::Gauge& journal_waiting;
+    prometheus::Gauge& disk_free_bytes;
 
     void count_event(const std::string& source, int channel, const std::string& code, const std::string& phase);
     void count_rejected(const std::string& reason, double count);
+    void count_replay(bool answered);
+    void count_reload(bool applied);
     void set_model(const Bundle& bundle);
 
     /// Where the reports on sources come from at each scrape; an empty function forgets it.
@@ -52,6 +61,8 @@ class Metrics {
 
     prometheus::Family<prometheus::Counter>& events_;
     prometheus::Family<prometheus::Counter>& rejected_;
+    prometheus::Family<prometheus::Counter>& replays_;
+    prometheus::Family<prometheus::Counter>& reloads_;
     prometheus::Family<prometheus::Gauge>& model_info_;
     prometheus::Family<prometheus::Gauge>& model_created_;
     std::shared_ptr<SourceCollector> source_collector_;

@@ -13,7 +13,12 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto kStuckAfter = 30s;  // windows wait and none was scored for so long: the analysis is stuck
+constexpr auto kStuckAfter = 30s;    // windows wait and none was scored for so long: the analysis is stuck
+constexpr auto kDropInterval = 10s;  // between log lines on what a source lost to overload
+
+bool is_heard(const SourceReport& source) {
+    return source.last_sample || source.state == SourceState::kEnded || source.state == SourceState::kFailed;
+}
 
 double seconds_since(MonotonicTime then) {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - then).count();
@@ -21,50 +26,23 @@ double seconds_since(MonotonicTime then) {
 
 }  // namespace
 
-std::vector<float> thresholds_for(const Bundle& bundle, const DetectionConfig& detection) {
-    std::vector<float> thresholds(bundle.labels.size());
-    for (std::size_t i = 0; i < thresholds.size(); ++i) {
-        const auto own = detection.thresholds.find(bundle.labels[i].code);
-        const double scaled = static_cast<double>(bundle.thresholds[i]) * detection.threshold_scale;
-        thresholds[i] = static_cast<float>(own != detection.thresholds.end() ? own->second : std::min(scaled, 1.0));
-    }
-    return thresholds;
-}
-
-std::vector<int> min_windows_for(const Bundle& bundle, const DetectionConfig& detection) {
-    std::vector<int> min_windows(bundle.labels.size(), detection.min_windows);
-    for (std::size_t i = 0; i < min_windows.size(); ++i) {
-        const auto own = detection.min_windows_by_class.find(bundle.labels[i].code);
-        if (own != detection.min_windows_by_class.end()) min_windows[i] = own->second;
-    }
-    return min_windows;
-}
-
-Pipeline::Pipeline(const Config& config, const Bundle& bundle, const FrontEnd& front_end, Classifier& classifier,
+Pipeline::Pipeline(Config config, const Bundle& bundle, const FrontEnd& front_end, Classifier& classifier,
                    DetectionSink& sink, Metrics& metrics, SourceRunner::Opener open)
-    : config_(config),
+    : config_(std::move(config)),
       bundle_(bundle),
+      front_end_(front_end),
       classifier_(classifier),
       sink_(sink),
       metrics_(metrics),
-      thresholds_(thresholds_for(bundle, config.detection)),
-      min_windows_(min_windows_for(bundle, config.detection)),
-      queue_(config.sources.size(), static_cast<std::size_t>(config.queue_windows)),
-      running_sources_(config.sources.size()),
+      open_(std::move(open)),
+      // Where a batch costs as much as its windows one by one, none waits for others.
+      max_batch_(classifier.gains_from_batches() ? static_cast<std::size_t>(config_.max_batch) : 1),
+      max_batch_delay_(classifier.gains_from_batches() ? config_.max_batch_delay : 0ms),
+      queue_(0, static_cast<std::size_t>(config_.queue_windows)),
+      widener_(bundle.front_end.window_seconds / config_.hop_seconds),
+      events_(std::make_unique<EventMaker>(config_.station, config_.detection, bundle, sink, metrics)),
       last_progress_(std::chrono::steady_clock::now()) {
-    if (config.detection.activity_prior > 0.0 && bundle.activity) {
-        prior_.emplace(*bundle.activity, config.detection.activity_prior,
-                       config.position ? std::optional(config.position->longitude_deg) : std::nullopt);
-    }
-    if (config.detection.group_seconds > 0.0)
-        grouper_.emplace(config.detection.group_seconds, config.detection.update_seconds);
-    for (std::size_t i = 0; i < config.sources.size(); ++i) {
-        // The last source to end closes the queue: after it, what is queued is all there is.
-        runners_.push_back(std::make_unique<SourceRunner>(i, config.sources[i], open, front_end, config.hop_seconds,
-                                                          config.silence_timeout, queue_, [this] {
-                                                              if (--running_sources_ == 0) queue_.close();
-                                                          }));
-    }
+    for (const auto& source : config_.sources) add_source(source);
     metrics_.watch_sources([this] { return sources(); });
 }
 
@@ -89,7 +67,122 @@ void Pipeline::start() {
         }
         finished_changed_.notify_all();
     });
-    for (auto& runner : runners_) runner->start();
+    for (const auto& runner : active()) runner->start();
+}
+
+void Pipeline::add_source(const SourceConfig& source) {
+    const std::size_t lane = queue_.add_lane();
+    ++running_sources_;
+    // The last source to end closes the queue: after it, what is queued is all there is.
+    auto runner = std::make_shared<SourceRunner>(lane, source, open_, front_end_, config_.hop_seconds, hop_factor_,
+                                                 config_.silence_timeout, queue_, [this] {
+                                                     if (--running_sources_ == 0) queue_.close();
+                                                 });
+    const std::lock_guard lock(slots_mutex_);
+    slots_.push_back({.runner = std::move(runner)});
+}
+
+std::shared_ptr<SourceRunner> Pipeline::runner(std::size_t source) const {
+    const std::lock_guard lock(slots_mutex_);
+    return slots_[source].runner;
+}
+
+std::chrono::milliseconds Pipeline::silence_timeout() const {
+    const std::lock_guard lock(slots_mutex_);
+    return config_.silence_timeout;
+}
+
+std::vector<std::shared_ptr<SourceRunner>> Pipeline::active() const {
+    std::vector<std::shared_ptr<SourceRunner>> runners;
+    const std::lock_guard lock(slots_mutex_);
+    for (const auto& slot : slots_) {
+        if (!slot.retired) runners.push_back(slot.runner);
+    }
+    return runners;
+}
+
+void Pipeline::reload(Config next) {
+    ++running_sources_;  // while the old have ended and the new not begun, the queue stays open
+    const bool all_anew = next.hop_seconds != config_.hop_seconds || next.silence_timeout != config_.silence_timeout;
+    std::vector<std::shared_ptr<SourceRunner>> ending;
+    std::vector<SourceConfig> beginning = next.sources;
+    {
+        const std::lock_guard lock(slots_mutex_);
+        config_.silence_timeout = next.silence_timeout;
+        for (auto& slot : slots_) {
+            if (slot.retired) continue;
+            const auto same = std::find(beginning.begin(), beginning.end(), slot.runner->config());
+            if (same != beginning.end() && !all_anew) {
+                beginning.erase(same);
+            } else {
+                slot.retired = true;
+                ending.push_back(slot.runner);
+            }
+        }
+    }
+    for (const auto& runner : ending) runner->request_stop();
+    for (const auto& runner : ending) runner->join();
+
+    const bool detection_changed = next.detection != config_.detection;
+    config_.hop_seconds = next.hop_seconds;
+    config_.widen_hop = next.widen_hop;
+    config_.sources = next.sources;
+    config_.detection = next.detection;
+    if (detection_changed) {
+        const std::lock_guard lock(detection_mutex_);
+        next_detection_ = next.detection;
+    }
+    if (all_anew) {
+        widener_ = HopWidener(bundle_.front_end.window_seconds / config_.hop_seconds);
+        hop_factor_ = 1;
+    }
+    const std::size_t first = slots_.size();
+    for (const auto& source : beginning) add_source(source);
+    for (std::size_t i = first; i < slots_.size(); ++i) runner(i)->start();
+    spdlog::info("{} source(s) ended, {} begun, {} not touched", ending.size(), beginning.size(),
+                 config_.sources.size() - beginning.size());
+    if (--running_sources_ == 0) queue_.close();
+}
+
+void Pipeline::supervise(MonotonicTime now) {
+    double fill = 0;
+    {
+        const std::lock_guard lock(slots_mutex_);
+        for (std::size_t i = 0; i < slots_.size(); ++i) {
+            if (!slots_[i].retired && !slots_[i].runner->config().is_file)
+                fill = std::max(fill, static_cast<double>(queue_.size(i)) / config_.queue_windows);
+        }
+    }
+    const double factor = config_.widen_hop ? widener_.update(now, fill) : 1;
+    if (factor != hop_factor_) {
+        const double before = hop_factor_.exchange(factor);
+        spdlog::warn("analysis: {}, a window every {:g} s instead of {:g} s",
+                     factor > before ? "falls behind" : "has caught up", config_.hop_seconds * factor,
+                     config_.hop_seconds);
+    }
+    if (now >= next_drops_) {
+        say_drops();
+        next_drops_ = now + kDropInterval;
+    }
+}
+
+// Exact counts, at most one line an interval and source.
+void Pipeline::say_drops() {
+    const std::lock_guard lock(slots_mutex_);
+    for (auto& slot : slots_) {
+        const auto report = slot.runner->report();
+        std::int64_t dropped = 0;
+        for (const auto& channel : report.channels)
+            dropped += channel.samples.dropped[static_cast<std::size_t>(DropReason::kOverload)];
+        if (dropped > slot.dropped_said && report.sample_rate_hz > 0) {
+            spdlog::warn(
+                "source {}: analysis falls behind: {} samples dropped since the last such line ({:.1f} "
+                "channel-seconds)",
+                report.name, dropped - slot.dropped_said,
+                static_cast<double>(dropped - slot.dropped_said) / report.sample_rate_hz);
+        }
+        slot.dropped_said = dropped;
+    }
 }
 
 bool Pipeline::wait_finished(std::chrono::milliseconds timeout) {
@@ -103,15 +196,16 @@ void Pipeline::rethrow_failure() const {
 
 void Pipeline::stop(std::chrono::milliseconds drain) {
     drain_until_ = std::chrono::steady_clock::now() + drain;
-    for (auto& runner : runners_) runner->request_stop();
+    const auto runners = active();
+    for (const auto& runner : runners) runner->request_stop();
     queue_.close();
     if (thread_.joinable()) thread_.join();
-    for (auto& runner : runners_) runner->join();
+    for (const auto& runner : runners) runner->join();
 }
 
 std::vector<SourceReport> Pipeline::sources() const {
     std::vector<SourceReport> reports;
-    for (const auto& runner : runners_) reports.push_back(runner->report());
+    for (const auto& runner : active()) reports.push_back(runner->report());
     return reports;
 }
 
@@ -122,7 +216,7 @@ std::string Pipeline::ill_health() const {
         return fmt::format("analysis: no window scored for {:.0f} s while {} wait", seconds_since(last_progress_),
                            queue_.size());
     }
-    const double silence = std::chrono::duration<double>(config_.silence_timeout).count();
+    const double silence = std::chrono::duration<double>(silence_timeout()).count();
     for (const auto& source : sources()) {
         if (source.state == SourceState::kDown) return fmt::format("source {}: {}", source.name, source.error);
         if (source.state == SourceState::kFailed) return fmt::format("source {}", source.error);
@@ -136,16 +230,25 @@ std::string Pipeline::ill_health() const {
     return "";
 }
 
+std::string Pipeline::stall(MonotonicTime now, std::chrono::milliseconds patience) const {
+    if (!finished_ && now - last_progress_.load() > patience) return "the analysis is stuck";
+    return "";
+}
+
 bool Pipeline::all_sources_heard() const {
     const auto reports = sources();
-    return std::all_of(reports.begin(), reports.end(), [](const auto& source) {
-        return source.last_sample || source.state == SourceState::kEnded || source.state == SourceState::kFailed;
-    });
+    return std::all_of(reports.begin(), reports.end(), &is_heard);
+}
+
+bool Pipeline::any_source_heard() const {
+    const auto reports = sources();
+    return std::any_of(reports.begin(), reports.end(), &is_heard);
 }
 
 void Pipeline::analyse() {
     while (true) {
-        auto batch = queue_.pop_batch(static_cast<std::size_t>(config_.max_batch), config_.max_batch_delay, 500ms);
+        auto batch = queue_.pop_batch(max_batch_, max_batch_delay_, 500ms);
+        adopt_detection();
         if (batch.empty()) {
             if (queue_.drained()) break;
             last_progress_ = std::chrono::steady_clock::now();
@@ -154,18 +257,27 @@ void Pipeline::analyse() {
         if (std::chrono::steady_clock::now() > drain_until_.load()) {
             for (const auto& window : batch) {
                 if (!window.ends_stretch())
-                    runners_[window.source]->ledger().dropped(window.channel, window.booked_samples,
-                                                              DropReason::kShutdown);
+                    runner(window.source)
+                        ->ledger()
+                        .dropped(window.channel, window.booked_samples, DropReason::kShutdown);
             }
             continue;
         }
         score(batch);
         last_progress_ = std::chrono::steady_clock::now();
     }
-    for (auto& [key, channel] : detectors_) {
-        channel.detector.finish(detections_);
-        tell(key, channel);
+    events_->finish();
+}
+
+void Pipeline::adopt_detection() {
+    std::optional<DetectionConfig> next;
+    {
+        const std::lock_guard lock(detection_mutex_);
+        next.swap(next_detection_);
     }
+    if (!next) return;
+    events_->finish();
+    events_ = std::make_unique<EventMaker>(config_.station, std::move(*next), bundle_, sink_, metrics_);
 }
 
 void Pipeline::score(std::vector<Window>& batch) {
@@ -186,129 +298,22 @@ void Pipeline::score(std::vector<Window>& batch) {
     std::size_t row = 0;
     for (const auto& window : batch) {
         if (window.ends_stretch()) {
-            end_stretch({window.source, window.channel});
+            events_->end_stretch(window.source, window.channel);
             continue;
         }
+        const auto source = runner(window.source);
+        const auto& name = source->config().name;
         const auto scores = std::span(scores_).subspan(row++ * classifier_.classes(), classifier_.classes());
         if (std::any_of(scores.begin(), scores.end(), [](float score) { return !std::isfinite(score); })) {
             throw std::runtime_error(
-                fmt::format("the model gave a score that is no number (source {}, channel {}, sample {})",
-                            config_.sources[window.source].name, window.channel, window.start_sample));
+                fmt::format("the model gave a score that is no number (source {}, channel {}, sample {})", name,
+                            window.channel, window.start_sample));
         }
-        detect(window, scores);
-        runners_[window.source]->ledger().analysed(window.channel, window.booked_samples);
+        events_->add(name, window, scores);
+        source->ledger().analysed(window.channel, window.booked_samples);
         metrics_.top_score.Observe(static_cast<double>(*std::max_element(scores.begin(), scores.end())));
-        sink_.on_scores(window, scores);
+        sink_.on_scores(name, window, scores);
     }
-}
-
-void Pipeline::detect(const Window& window, std::span<const float> scores) {
-    const ChannelKey key{window.source, window.channel};
-    auto found = detectors_.find(key);
-    // The mark of a stretch's end may have been dropped under load: the number tells as well.
-    if (found != detectors_.end() && found->second.stretch != window.stretch) {
-        end_stretch(key);
-        found = detectors_.end();
-    }
-    if (found == detectors_.end()) {
-        found =
-            detectors_
-                .emplace(key,
-                         ChannelDetector{Detector(settings_for(window.sample_rate_hz)), window.stretch, 0, {}, {}, {}})
-                .first;
-    }
-    auto& channel = found->second;
-    auto& last = channel.last;
-    last.source = window.source;
-    last.channel = window.channel;
-    last.start_sample = window.start_sample;
-    last.end_sample = window.end_sample;
-    last.sample_rate_hz = window.sample_rate_hz;
-    last.end_time = window.end_time;
-    last.clock_synced = window.clock_synced;
-    last.received = window.received;
-    shifted_.assign(scores.begin(), scores.end());
-    const auto prior = prior_of(window);
-    for (std::size_t label = 0; label < prior.size(); ++label)
-        shifted_[label] = shifted_score(shifted_[label], prior[label]);
-    channel.detector.add(window.start_sample, window.end_sample, shifted_, detections_);
-    tell(key, channel);
-}
-
-// [class], empty where there is none: it is off, or nobody knows when the window was.
-std::span<const float> Pipeline::prior_of(const Window& window) const {
-    if (!prior_ || !window.end_time) return {};
-    return prior_->at(*window.end_time +
-                      SampleClock::offset(window.start_sample - window.end_sample, window.sample_rate_hz));
-}
-
-void Pipeline::end_stretch(const ChannelKey& key) {
-    const auto found = detectors_.find(key);
-    if (found == detectors_.end()) return;
-    found->second.detector.finish(detections_);
-    tell(key, found->second);
-    detectors_.erase(found);
-}
-
-// Makes events of the detections that the channel's detector has just found.
-void Pipeline::tell(const ChannelKey& key, ChannelDetector& channel) {
-    const Window& last = channel.last;
-    for (const auto& detection : detections_) {
-        Event event;
-        event.phase = detection.phase;
-        event.station = config_.station;
-        event.source = config_.sources[key.first].name;
-        event.channel = key.second;
-        event.code = bundle_.labels[detection.label].code;
-        event.label = bundle_.labels[detection.label].name;
-        event.start_sample = detection.start_sample;
-        event.end_sample = detection.end_sample;
-        event.sample_rate_hz = last.sample_rate_hz;
-        if (last.end_time) {
-            // Said once and kept, so that a clock that is set meanwhile changes neither start nor id.
-            auto& start = channel.starts[detection.label];
-            if (detection.phase == EventPhase::kOpen) {
-                start =
-                    *last.end_time + SampleClock::offset(detection.start_sample - last.end_sample, last.sample_rate_hz);
-            }
-            event.start = start;
-            event.end =
-                *last.end_time + SampleClock::offset(detection.end_sample - last.end_sample, last.sample_rate_hz);
-        }
-        auto& prior = channel.priors[detection.label];
-        if (detection.phase == EventPhase::kOpen) {
-            const auto shifts = prior_of(last);
-            prior = shifts.empty() ? std::nullopt : std::optional<double>(shifts[detection.label]);
-        }
-        event.prior = prior;
-        event.peak_score = detection.peak_score;
-        event.mean_score = detection.mean_score;
-        event.windows = detection.windows;
-        event.threshold = detection.threshold;
-        event.model = bundle_.id;
-        event.clock_synced = last.clock_synced;
-        event.sound_received = last.received;
-        if (grouper_ && grouper_->assign(event)) metrics_.events_grouped.Increment();
-        metrics_.count_event(event.source, event.channel, event.code, to_string(event.phase));
-        sink_.on_event(std::move(event));
-    }
-    detections_.clear();
-    const auto rejected = channel.detector.rejected();
-    if (rejected > channel.rejected_counted) {
-        metrics_.count_rejected("min_windows", static_cast<double>(rejected - channel.rejected_counted));
-        channel.rejected_counted = rejected;
-    }
-}
-
-DetectorSettings Pipeline::settings_for(int sample_rate_hz) const {
-    const auto samples = [&](double seconds) {
-        return static_cast<std::int64_t>(std::llround(seconds * sample_rate_hz));
-    };
-    return {.thresholds = thresholds_,
-            .hysteresis = config_.detection.hysteresis,
-            .min_windows = min_windows_,
-            .merge_gap_samples = samples(config_.detection.merge_gap_seconds),
-            .update_samples = samples(config_.detection.update_seconds)};
 }
 
 }  // namespace chorus

@@ -11,13 +11,11 @@
 #include <span>
 #include <string>
 #include <thread>
-#include <utility>
 #include <vector>
 
-#include "daemon/activity_prior.h"
 #include "daemon/config.h"
-#include "daemon/detector.h"
-#include "daemon/event_grouper.h"
+#include "daemon/event_maker.h"
+#include "daemon/hop_widener.h"
 #include "daemon/metrics.h"
 #include "daemon/sinks.h"
 #include "daemon/source_runner.h"
@@ -28,11 +26,11 @@
 
 namespace chorus {
 
-/// The whole path from sources to sinks: a thread a source, and one that scores batches over all channels and sources,
-/// runs the detectors and tells the sinks. Its parts live as long as it does; sinks and classifier are the caller's.
+/// The whole path from sources to sinks: a thread a source, and one that scores windows of all channels and sources and
+/// tells the sinks of events. Its parts live as long as it does; sinks and classifier are the caller's.
 class Pipeline {
   public:
-    Pipeline(const Config& config, const Bundle& bundle, const FrontEnd& front_end, Classifier& classifier,
+    Pipeline(Config config, const Bundle& bundle, const FrontEnd& front_end, Classifier& classifier,
              DetectionSink& sink, Metrics& metrics, SourceRunner::Opener open);
     /// Stops.
     ~Pipeline();
@@ -40,6 +38,15 @@ class Pipeline {
     Pipeline& operator=(const Pipeline&) = delete;
 
     void start();
+
+    /// Looks after a live pipeline: widens the hop under overload, says what was dropped. Call a few times a second,
+    /// from the thread that started it.
+    void supervise(MonotonicTime now);
+
+    /// Takes over the sources, [analysis] and [detection] of another configuration while sound flows, after start() and
+    /// from the thread that called it. A source whose settings are the same isn't touched; of the others the sound that
+    /// has come in is analysed, and their sample index and counts begin anew. New detection rules close open events.
+    void reload(Config next);
 
     /// All sources have ended and everything they gave is analysed, or the analysis failed. Any thread.
     bool finished() const { return finished_; }
@@ -54,46 +61,51 @@ class Pipeline {
     std::vector<SourceReport> sources() const;
     /// Why the daemon is not healthy; empty while every part makes progress. Any thread.
     std::string ill_health() const;
+    /// Why a thread has not gone round its loop for longer than `patience`; empty while all do. Any thread.
+    std::string stall(MonotonicTime now, std::chrono::milliseconds patience) const;
     /// Every source has given sound at least once, or has ended.
     bool all_sources_heard() const;
+    /// At least one has.
+    bool any_source_heard() const;
 
   private:
-    using ChannelKey = std::pair<std::size_t, int>;  // source, channel
-    struct ChannelDetector {
-        Detector detector;
-        std::int64_t stretch;
-        std::int64_t rejected_counted = 0;
-        std::map<std::size_t, std::optional<UtcTime>> starts;  // of open events, by class
-        std::map<std::size_t, std::optional<double>> priors;   // of open events, by class
-        Window last;  // without features: what an event's times and clock are told by
+    struct Slot {
+        std::shared_ptr<SourceRunner> runner;
+        bool retired = false;  // no longer in the configuration; its last windows may still wait
+        std::int64_t dropped_said = 0;
     };
-
+    void add_source(const SourceConfig& source);
+    std::shared_ptr<SourceRunner> runner(std::size_t source) const;
+    std::vector<std::shared_ptr<SourceRunner>> active() const;
+    std::chrono::milliseconds silence_timeout() const;
+    void say_drops();
     void analyse();
     void score(std::vector<Window>& batch);
-    void detect(const Window& window, std::span<const float> scores);
-    void end_stretch(const ChannelKey& key);
-    void tell(const ChannelKey& key, ChannelDetector& channel);
-    std::span<const float> prior_of(const Window& window) const;
-    DetectorSettings settings_for(int sample_rate_hz) const;
+    void adopt_detection();
 
-    const Config& config_;
+    Config config_;  // changed by reload() alone, of which other threads read only what is guarded below
     const Bundle& bundle_;
+    const FrontEnd& front_end_;
     Classifier& classifier_;
     DetectionSink& sink_;
     Metrics& metrics_;
-    std::vector<float> thresholds_;
-    std::vector<int> min_windows_;
-    std::optional<ActivityPrior> prior_;
+    const SourceRunner::Opener open_;
+    const std::size_t max_batch_;
+    const std::chrono::milliseconds max_batch_delay_;
 
     LaneQueue<Window> queue_;
-    std::vector<std::unique_ptr<SourceRunner>> runners_;
-    std::atomic<std::size_t> running_sources_;
+    mutable std::mutex slots_mutex_;  // guards slots_ and config_.silence_timeout
+    std::vector<Slot> slots_;         // by Window::source; only ever grows
+    std::atomic<std::size_t> running_sources_{0};
+    HopWidener widener_;
+    std::atomic<double> hop_factor_{1};
+    MonotonicTime next_drops_{};
+
+    std::mutex detection_mutex_;  // guards next_detection_
+    std::optional<DetectionConfig> next_detection_;
 
     // Of the analysis thread alone.
-    std::map<ChannelKey, ChannelDetector> detectors_;
-    std::optional<EventGrouper> grouper_;
-    std::vector<float> shifted_;
-    std::vector<Detection> detections_;
+    std::unique_ptr<EventMaker> events_;
     std::vector<std::span<const float>> features_;
     std::vector<float> scores_;
 
@@ -105,10 +117,5 @@ class Pipeline {
     std::exception_ptr failure_;  // written before finished_, read after
     std::jthread thread_;
 };
-
-/// The bundle's thresholds with the configuration's changes.
-std::vector<float> thresholds_for(const Bundle& bundle, const DetectionConfig& detection);
-/// [class], each class's own or the common one.
-std::vector<int> min_windows_for(const Bundle& bundle, const DetectionConfig& detection);
 
 }  // namespace chorus

@@ -1,43 +1,65 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <signal.h>
 #include <spdlog/spdlog.h>
-#include <systemd/sd-daemon.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <optional>
 
+#include "config/config_reader.h"
 #include "config/program.h"
 #include "daemon/commands.h"
 #include "daemon/config.h"
 #include "daemon/feed.h"
 #include "daemon/http_server.h"
 #include "daemon/pipeline.h"
+#include "daemon/replay.h"
+#include "daemon/service_manager.h"
 
 namespace chorus {
 namespace {
 
 using namespace std::chrono_literals;
 
+constexpr auto kTick = 200ms;       // between looks at signals and at the parts
+constexpr auto kPatience = 30s;     // for a part's thread to go round its loop
+constexpr auto kStatusEvery = 10s;  // between status lines for the service manager
 constexpr auto kDrainTime = 500ms;  // what is queued may still be analysed for so long after a stop signal
 
 // Before any thread exists, so that all inherit it and only wait_for_signal() sees them.
-sigset_t block_stop_signals() {
+sigset_t block_signals() {
     sigset_t signals;
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &signals, nullptr);
     signal(SIGPIPE, SIG_IGN);
     return signals;
 }
 
-bool wait_for_signal(const sigset_t& signals, std::chrono::milliseconds timeout) {
+// 0 when none came in time.
+int wait_for_signal(const sigset_t& signals, std::chrono::milliseconds timeout) {
     const timespec time{.tv_sec = timeout.count() / 1000, .tv_nsec = timeout.count() % 1000 * 1'000'000};
-    return sigtimedwait(&signals, nullptr, &time) > 0;
+    return std::max(sigtimedwait(&signals, nullptr, &time), 0);
 }
 
-std::map<std::string, HttpServer::Page> pages(const Metrics& metrics, const Pipeline& pipeline) {
+FeedOptions feed_options(const Config& config) {
+    FeedOptions options{.station = config.station,
+                        .endpoint = config.publish_endpoint,
+                        .scores = config.publish_scores,
+                        .status_interval = config.status_interval,
+                        .journal = {}};
+    if (!config.journal_path.empty()) {
+        options.journal = {.path = config.journal_path,
+                           .keep = std::chrono::days(config.journal_keep_days),
+                           .max_bytes = std::int64_t{config.journal_max_mib} << 20};
+    }
+    return options;
+}
+
+std::map<std::string, HttpServer::Page> pages(const Metrics& metrics, const Pipeline& pipeline, const Feed& feed) {
     return {
         {"/metrics",
          [&] {
@@ -45,7 +67,9 @@ std::map<std::string, HttpServer::Page> pages(const Metrics& metrics, const Pipe
          }},
         {"/healthz",
          [&] {
-             const auto reason = pipeline.ill_health();
+             auto reason = pipeline.ill_health();
+             if (const auto fault = feed.journal_fault(); reason.empty() && !fault.empty())
+                 reason = "journal: " + fault;
              return HttpResponse{.status = reason.empty() ? 200 : 503, .body = (reason.empty() ? "ok" : reason) + "\n"};
          }},
         {"/readyz", [&] {
@@ -54,21 +78,67 @@ std::map<std::string, HttpServer::Page> pages(const Metrics& metrics, const Pipe
          }}};
 }
 
+// Why a part's thread doesn't go round its loop any more; empty while all do. What a restart can't mend, such as a card
+// that isn't there, is no stall.
+std::string stall(const Pipeline& pipeline, const Feed& feed, MonotonicTime now) {
+    if (now - feed.last_turn() > kPatience) return "the feed is stuck";
+    return pipeline.stall(now, kPatience);
+}
+
+std::string status_line(const Pipeline& pipeline, const Feed& feed) {
+    std::size_t up = 0;
+    std::size_t channels = 0;
+    double seconds = 0;
+    const auto sources = pipeline.sources();
+    for (const auto& source : sources) {
+        if (source.state == SourceState::kUp) {
+            ++up;
+            channels += source.channels.size();
+        }
+        for (const auto& channel : source.channels)
+            seconds += static_cast<double>(channel.samples.analysed) / std::max(source.sample_rate_hz, 1);
+    }
+    auto trouble = pipeline.ill_health();
+    if (trouble.empty() && !feed.journal_fault().empty()) trouble = "journal: " + feed.journal_fault();
+    return fmt::format("{} of {} sources up, {} channels, {:.1f} channel-hours analysed{}{}", up, sources.size(),
+                       channels, seconds / 3600, trouble.empty() ? "" : "; ", trouble);
+}
+
+// Takes over what of the configuration file can change while sound flows. With any fault in it all stays as it is.
+void reload(const std::filesystem::path& path, Config& config, const Bundle& bundle, Pipeline& pipeline,
+            Metrics& metrics) {
+    try {
+        auto next = load_station(path);
+        auto restart = keys_that_need_a_restart(config, next.config);
+        if (next.bundle.id != bundle.id) restart.push_back("model.bundle");
+        if (!restart.empty())
+            spdlog::warn("{}: takes effect with a restart: {}", path.string(), fmt::join(restart, ", "));
+        spdlog::set_level(spdlog::level::from_str(next.config.log_level));
+        pipeline.reload(next.config);
+        config.adopt_reloadable(next.config);
+        metrics.count_reload(true);
+        spdlog::info("{}: reloaded", path.string());
+    } catch (const ConfigError& error) {
+        for (const auto& fault : error.faults()) spdlog::error("{}", to_string(fault));
+        spdlog::error("{}: not reloaded, the last good configuration stays in force", path.string());
+        metrics.count_reload(false);
+    }
+}
+
 }  // namespace
 
 int run_service(const std::filesystem::path& config_path) {
-    const auto stop_signals = block_stop_signals();
-    const auto station = load_station(config_path);
-    const Config& config = station.config;
+    const auto signals = block_signals();
+    auto station = load_station(config_path);
+    Config& config = station.config;
     set_up_logging(config.log_level);
 
     Metrics metrics(config.station);
     metrics.set_model(station.bundle);
-    Feed feed({.station = config.station,
-               .endpoint = config.publish_endpoint,
-               .scores = config.publish_scores,
-               .status_interval = config.status_interval},
-              station.bundle, metrics);
+    Feed feed(feed_options(config), station.bundle, metrics);
+    std::optional<ReplayServer> replay;
+    if (!config.journal_path.empty() && !config.replay_endpoint.empty())
+        replay.emplace(config.replay_endpoint, config.journal_path, metrics);
     const FrontEnd front_end(station.bundle.front_end);
     const auto classifier =
         open_classifier(config.bundle, station.bundle, {.device = config.device, .threads = config.threads});
@@ -84,29 +154,49 @@ int run_service(const std::filesystem::path& config_path) {
         }
     } stop_in_order{pipeline, feed};
 
-    std::vector<std::string> names;
-    for (const auto& source : config.sources) names.push_back(source.name);
-    feed.start([&] { return pipeline.sources(); }, names);
+    feed.start([&] { return pipeline.sources(); });
     std::optional<HttpServer> http;
-    if (!config.http_listen.empty()) http.emplace(config.http_listen, pages(metrics, pipeline));
+    if (!config.http_listen.empty()) http.emplace(config.http_listen, pages(metrics, pipeline, feed));
 
     spdlog::info("station {}: model {} ({}, {} classes) on {}", config.station, station.bundle.id,
                  to_string(station.bundle.architecture), station.bundle.labels.size(), classifier->description());
     spdlog::info("publishing on {}", feed.endpoint());
+    if (replay) spdlog::info("replaying on {}", replay->endpoint());
     if (http)
         spdlog::info("serving HTTP on {}:{}", config.http_listen.substr(0, config.http_listen.rfind(':')),
                      http->port());
     pipeline.start();
 
+    ServiceManager manager;
     bool ready = false;
-    while (!pipeline.finished() && !feed.failed() && !wait_for_signal(stop_signals, 200ms)) {
-        if (!ready && pipeline.all_sources_heard()) {
+    MonotonicTime next_status{};
+    std::string stalled;
+    while (!pipeline.finished() && !feed.failed()) {
+        const int signal = wait_for_signal(signals, kTick);
+        if (signal == SIGHUP) {
+            manager.reloading();
+            reload(config_path, config, station.bundle, pipeline, metrics);
+            if (ready) manager.ready();
+        } else if (signal != 0) {
+            break;
+        }
+        const auto now = std::chrono::steady_clock::now();
+        pipeline.supervise(now);
+        if (!ready && pipeline.any_source_heard()) {
             ready = true;
-            sd_notify(0, "READY=1");
+            manager.ready();
+        }
+        const auto reason = stall(pipeline, feed, now);
+        if (reason.empty()) manager.feed_watchdog(now);
+        if (reason != stalled && !reason.empty()) spdlog::error("{}; the watchdog is not fed", reason);
+        stalled = reason;
+        if (now >= next_status) {
+            manager.status(status_line(pipeline, feed));
+            next_status = now + kStatusEvery;
         }
     }
     spdlog::info("station {}: ending", config.station);
-    sd_notify(0, "STOPPING=1");
+    manager.stopping();
     pipeline.stop(kDrainTime);
     feed.stop();
     pipeline.rethrow_failure();

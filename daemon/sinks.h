@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 
 #include "daemon/event.h"
 #include "daemon/window.h"
@@ -14,7 +15,8 @@ class DetectionSink {
     virtual ~DetectionSink() = default;
     virtual void on_event(Event event) = 0;
     /// Every scored window; scores: [class].
-    virtual void on_scores(const Window& window, std::span<const float> scores) {
+    virtual void on_scores(const std::string& source, const Window& window, std::span<const float> scores) {
+        (void)source;
         (void)window;
         (void)scores;
     }

@@ -60,13 +60,15 @@ std::string to_string(SourceState state) {
 }
 
 SourceRunner::SourceRunner(std::size_t index, SourceConfig config, Opener open, const FrontEnd& front_end,
-                           double hop_seconds, std::chrono::milliseconds silence_timeout, LaneQueue<Window>& queue,
+                           double hop_seconds, const std::atomic<double>& hop_factor,
+                           std::chrono::milliseconds silence_timeout, LaneQueue<Window>& queue,
                            std::function<void()> on_end)
     : index_(index),
       config_(std::move(config)),
       open_(std::move(open)),
       front_end_(front_end),
       hop_seconds_(hop_seconds),
+      hop_factor_(hop_factor),
       silence_timeout_(silence_timeout),
       queue_(queue),
       on_end_(std::move(on_end)) {
@@ -208,6 +210,8 @@ void SourceRunner::take(const AudioBlock& block) {
         if (block.capture_time) clock_.observe(first_sample, *block.capture_time, sample_rate_hz_);
     }
     received_ = block.received;
+    const double hop_factor = live_ ? hop_factor_.load() : 1.0;
+    for (auto& channel : channels_) channel.widen_hop(hop_factor);
 
     const auto frames = static_cast<std::size_t>(block.frames());
     const auto channels = static_cast<std::size_t>(block.channels);
@@ -229,6 +233,7 @@ void SourceRunner::take(const AudioBlock& block) {
     report_.last_sample = block.received;
     report_.sample_rate_hz = sample_rate_hz_;
     report_.clock_synced = clock_synced_;
+    report_.hop_seconds = channels_[0].hop_seconds();
 }
 
 void SourceRunner::skip(const Gap& gap) {
@@ -296,6 +301,7 @@ void SourceRunner::put(int channel, Window window) {
     window.source = index_;
     window.channel = channel;
     window.stretch = stretch_;
+    window.hop_seconds = channels_.empty() ? hop_seconds_ : channels_[0].hop_seconds();
     window.end_time = clock_.utc(window.end_sample);
     window.clock_synced = clock_synced_;
     window.received = received_;

@@ -31,6 +31,7 @@ struct SourceReport {
     std::string error;  // why it is down or failed
     int sample_rate_hz = 0;
     bool live = true;
+    double hop_seconds = 0;  // between windows
     std::int64_t reconnects = 0;
     std::int64_t gaps = 0;
     double gap_seconds = 0;
@@ -47,7 +48,8 @@ class SourceRunner {
     using Opener = std::function<std::unique_ptr<AudioSource>(const SourceConfig&)>;
 
     SourceRunner(std::size_t index, SourceConfig config, Opener open, const FrontEnd& front_end, double hop_seconds,
-                 std::chrono::milliseconds silence_timeout, LaneQueue<Window>& queue, std::function<void()> on_end);
+                 const std::atomic<double>& hop_factor, std::chrono::milliseconds silence_timeout,
+                 LaneQueue<Window>& queue, std::function<void()> on_end);
     ~SourceRunner();
     SourceRunner(const SourceRunner&) = delete;
     SourceRunner& operator=(const SourceRunner&) = delete;
@@ -79,6 +81,7 @@ class SourceRunner {
     const Opener open_;
     const FrontEnd& front_end_;
     const double hop_seconds_;
+    const std::atomic<double>& hop_factor_;  // of the hop of live sound, under overload
     const std::chrono::milliseconds silence_timeout_;
     LaneQueue<Window>& queue_;
     const std::function<void()> on_end_;

@@ -18,6 +18,7 @@ struct Window {
     std::int64_t end_sample = 0;
     std::int64_t booked_samples = 0;  // those no earlier window of the stretch holds
     int sample_rate_hz = 0;
+    double hop_seconds = 0;  // to the next window's start
     std::optional<UtcTime> end_time;
     bool clock_synced = false;
     MonotonicTime received;  // when the last sample had arrived

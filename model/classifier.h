@@ -19,6 +19,8 @@ class Classifier {
     virtual void score(std::span<const std::span<const float>> windows, std::span<float> scores) = 0;
 
     virtual std::size_t classes() const = 0;
+    /// Whether windows scored together take less time than one by one.
+    virtual bool gains_from_batches() const { return false; }
     /// In words, for the log: device, threads, library.
     virtual std::string description() const = 0;
 };

@@ -76,6 +76,8 @@ class TorchClassifier final : public Classifier {
 
     std::size_t classes() const override { return classes_; }
 
+    // On the CPU a window fills the caches by itself.
+    bool gains_from_batches() const override { return device_.is_cuda(); }
     std::string description() const override {
         const auto library = fmt::format("LibTorch {}", TORCH_VERSION);
         if (device_.is_cuda()) return fmt::format("{} on {}", library, device_.str());

@@ -18,9 +18,16 @@ namespace chorus {
 template <class T>
 class LaneQueue {
   public:
-    /// At least one lane with room for one item, else std::invalid_argument.
+    /// Room for at least one item a lane, else std::invalid_argument.
     LaneQueue(std::size_t lanes, std::size_t capacity_per_lane) : lanes_(lanes), capacity_(capacity_per_lane) {
-        if (lanes == 0 || capacity_per_lane == 0) throw std::invalid_argument("a queue needs a lane and room in it");
+        if (capacity_per_lane == 0) throw std::invalid_argument("a queue needs room");
+    }
+
+    /// Returns the number of the new, empty lane.
+    std::size_t add_lane() {
+        const std::lock_guard lock(mutex_);
+        lanes_.emplace_back();
+        return lanes_.size() - 1;
     }
 
     /// Never waits. Returns the item that had to make room: the lane's oldest, or `item` itself after close().
@@ -103,6 +110,11 @@ class LaneQueue {
         return size_;
     }
 
+    std::size_t size(std::size_t lane) const {
+        const std::lock_guard lock(mutex_);
+        return lanes_.at(lane).size();
+    }
+
   private:
     // A producer that has room again may not have woken yet, so its lane is looked at too. Call with the mutex held.
     bool producer_waits() const {
@@ -113,7 +125,7 @@ class LaneQueue {
     mutable std::mutex mutex_;
     std::condition_variable not_empty_;
     std::condition_variable not_full_;
-    std::vector<std::deque<T>> lanes_;
+    std::deque<std::deque<T>> lanes_;  // a deque, so that a lane stays where it is when one is added
     std::size_t capacity_;
     std::size_t size_ = 0;
     std::size_t turn_ = 0;     // the lane to be served next

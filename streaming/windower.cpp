@@ -4,8 +4,14 @@
 
 namespace chorus {
 
-Windower::Windower(std::int64_t window, std::int64_t hop) : window_(window), hop_(hop) {
-    if (hop <= 0 || hop > window) throw std::invalid_argument("a hop must be at least one sample and at most a window");
+Windower::Windower(std::int64_t window, std::int64_t hop) : window_(window), hop_(0) {
+    set_hop(hop);
+}
+
+void Windower::set_hop(std::int64_t hop) {
+    if (hop <= 0 || hop > window_)
+        throw std::invalid_argument("a hop must be at least one sample and at most a window");
+    hop_ = hop;
 }
 
 std::optional<SampleSpan> Windower::next(std::int64_t available) {

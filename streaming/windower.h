@@ -25,6 +25,9 @@ class Windower {
     /// than a window.
     std::optional<SampleSpan> last(std::int64_t total);
 
+    /// From the window after the next one on; the same rule for the hop.
+    void set_hop(std::int64_t hop);
+
     /// Samples from the start on that windows handed out so far cover.
     std::int64_t covered() const { return covered_; }
 

@@ -133,7 +133,9 @@ TEST(Pipeline, GroupsChannelsTheSameWayForAnyBlockSizes) {
 // Takes the scores that are published.
 class ScoresSink : public RecordingSink {
   public:
-    void on_scores(const Window&, std::span<const float> scores) override { scores_.push_back(scores[0]); }
+    void on_scores(const std::string&, const Window&, std::span<const float> scores) override {
+        scores_.push_back(scores[0]);
+    }
     std::vector<float> scores_;
 };
 

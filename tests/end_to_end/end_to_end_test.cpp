@@ -97,15 +97,17 @@ class EndToEnd : public testing::Test {
         const auto path = folder_ / fmt::format("chorusd.{}.toml", ++number);
         std::ofstream(path) << fmt::format(
             "[station]\nname = 'pond-7'\n[model]\nbundle = '{}'\n[analysis]\nhop_seconds = "
-            "0.5\n[detection]\nmin_windows = 2\n[publish]\nendpoint = '{}'\n"
-            "scores = true\nstatus_seconds = 0.2\n[http]\nlisten = '{}'\n[[source]]\nname = 'array'\n{}\n{}\n",
-            model().string(), publish, http, source, rest);
+            "0.5\n[detection]\nmin_windows = 2\nthreshold_scale = 1.5\n[publish]\nendpoint = '{}'\n"
+            "scores = true\nstatus_seconds = 0.2\n[journal]\npath = '{}'\n[replay]\nendpoint = 'tcp://127.0.0.1:*'\n"
+            "[http]\nlisten = '{}'\n[[source]]\nname = 'array'\n{}\n{}\n",
+            model().string(), publish, (path.string() + ".db"), http, source, rest);
         return path;
     }
 
     static Finished detect(std::vector<std::string> arguments) {
-        std::vector<std::string> command = {CHORUSD, "detect",        "--model", model(),     "--hop",
-                                            "0.5",   "--min-windows", "2",       "--station", "pond-7"};
+        std::vector<std::string> command = {CHORUSD,     "detect", "--model",           model(),
+                                            "--hop",     "0.5",    "--min-windows",     "2",
+                                            "--station", "pond-7", "--threshold-scale", "1.5"};
         command.insert(command.end(), arguments.begin(), arguments.end());
         return run_program(command, folder_);
     }

@@ -1,0 +1,29 @@
+#include <iostream>
+#include <stdexcept>
+
+#include "daemon/commands.h"
+#include "daemon/replay.h"
+
+namespace chorus {
+
+int replay_from(const ReplayOptions& options) {
+    ReplayClient client(options.endpoint);
+    const auto timeout = std::chrono::milliseconds(static_cast<std::int64_t>(options.timeout_seconds * 1e3));
+    std::int64_t after = options.after;
+    for (std::int64_t left = options.limit; options.limit == 0 || left > 0;) {
+        const auto most = options.limit == 0 ? kMostReplayed : std::min<std::int64_t>(left, kMostReplayed);
+        const auto reply = client.fetch({.after = after, .limit = static_cast<int>(most)}, timeout);
+        if (after + 1 < reply.first && after == options.after)
+            std::cerr << "chorusd: " << options.endpoint << ": events " << after + 1 << " to " << reply.first - 1
+                      << " are no longer kept\n";
+        if (reply.messages.empty()) break;
+        for (const auto& message : reply.messages) std::cout << message.body << '\n';
+        if (!std::cout.flush()) throw std::runtime_error("cannot write to standard output");
+        // No holes in what is kept.
+        after = std::max(after, reply.first - 1) + static_cast<std::int64_t>(reply.messages.size());
+        left -= static_cast<std::int64_t>(reply.messages.size());
+    }
+    return EXIT_SUCCESS;
+}
+
+}  // namespace chorus

@@ -1,0 +1,93 @@
+#!/usr/bin/python3
+"""Keeps a complete copy of a station's events, whatever is restarted: this program, the daemon, the network.
+
+    follow.py FILE [--publish tcp://127.0.0.1:7740] [--replay tcp://127.0.0.1:7741]
+
+FILE gets one JSON line for each message, in order of `seq`, each once. It is also the only state: at the start the last
+whole line tells where to go on. Needs pyzmq (Debian: python3-zmq) and nothing of Chorus.
+"""
+import argparse
+import json
+import sys
+
+import zmq
+
+
+def open_copy(path):
+    """The file to append to, without a line that was cut off, and the last seq in it."""
+    copy = open(path, "a+b")
+    copy.seek(0)
+    whole, last = 0, 0
+    for line in copy:
+        if not line.endswith(b"\n"):
+            break
+        whole += len(line)
+        last = json.loads(line)["seq"]
+    copy.truncate(whole)
+    return copy, last
+
+
+class Follower:
+    def __init__(self, arguments):
+        self.context = zmq.Context()
+        self.copy, self.last = open_copy(arguments.file)
+        self.replay_endpoint = arguments.replay
+        self.replay = None
+        self.stream = self.context.socket(zmq.SUB)
+        self.stream.connect(arguments.publish)
+        for topic in (b"event.", b"status."):
+            self.stream.subscribe(topic)
+
+    def write(self, bodies):
+        for body in bodies:
+            self.copy.write(body + b"\n")
+            self.last = json.loads(body)["seq"]
+        self.copy.flush()
+
+    def ask(self):
+        """The next events after the last; None when the daemon doesn't answer."""
+        if self.replay is None:
+            self.replay = self.context.socket(zmq.REQ)
+            self.replay.setsockopt(zmq.LINGER, 0)
+            self.replay.connect(self.replay_endpoint)
+        self.replay.send(json.dumps({"after": self.last, "limit": 500}).encode())
+        if not self.replay.poll(3000):
+            self.replay.close()
+            self.replay = None
+            return None
+        header, *frames = self.replay.recv_multipart()
+        header = json.loads(header)
+        if "error" in header:
+            print("follow:", header["error"], file=sys.stderr)
+            return None
+        if header["first"] > self.last + 1:
+            print(f"follow: events {self.last + 1} to {header['first'] - 1} are no longer kept", file=sys.stderr)
+        return frames[1::2]
+
+    def catch_up(self):
+        while bodies := self.ask():
+            self.write(bodies)
+
+    def run(self):
+        self.catch_up()
+        while True:
+            if not self.stream.poll(15000):  # a status comes every 10 s: silence may hide a loss
+                self.catch_up()
+                continue
+            _, body = self.stream.recv_multipart()
+            seq = json.loads(body).get("seq")
+            is_event = body.startswith(b'{"schema":"chorus.event/1"')
+            if is_event and seq == self.last + 1:
+                self.write([body])
+            elif seq > self.last:  # something was missed
+                self.catch_up()
+
+
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("file")
+parser.add_argument("--publish", default="tcp://127.0.0.1:7740")
+parser.add_argument("--replay", default="tcp://127.0.0.1:7741")
+try:
+    Follower(parser.parse_args()).run()
+except KeyboardInterrupt:
+    pass

@@ -1,0 +1,117 @@
+#include "daemon/replay.h"
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+
+#include <nlohmann/json.hpp>
+#include <zmq.hpp>
+
+#include "daemon/journal.h"
+#include "daemon/metrics.h"
+#include "daemon/time_format.h"
+#include "tests/temporary_folder.h"
+
+namespace chorus {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::HasSubstr;
+using testing::SizeIs;
+
+TEST(ReplayRequest, IsReadOrRefusedWithAReason) {
+    EXPECT_EQ(parse_replay_request(R"({"after": 7, "limit": 3})"), (ReplayRequest{7, 3}));
+    EXPECT_EQ(parse_replay_request(R"({"after": 0})"), (ReplayRequest{0, 100}));
+    EXPECT_EQ(parse_replay_request(R"({"after": 18446744073709551615})").after, INT64_MAX);
+    for (const auto* bad :
+         {"", "7", "[7]", "{}", "{\"after\": -1}", "{\"after\": 1.5}", "{\"after\": \"1\"}",
+          "{\"after\": 1, \"limit\": 0}", "{\"after\": 1, \"limit\": 1001}", "{\"after\": 1, \"more\": 1}",
+          "{\"after\": {\"a\": [[[1]]]}}", "{\"after\": 1", "\xff\xfe"}) {
+        EXPECT_THROW(parse_replay_request(bad), std::invalid_argument) << bad;
+    }
+}
+
+class Replay : public testing::Test {
+  protected:
+    void append(int count) {
+        std::vector<JournalEntry> entries;
+        for (int i = 1; i <= count; ++i) {
+            const auto seq = journal_.last_seq() + i;
+            entries.push_back({seq, fmt::format("event.{}", seq), fmt::format("body {}", seq)});
+        }
+        journal_.append(entries, utc_now());
+    }
+
+    TemporaryFolder folder_;
+    Journal journal_{{.path = folder_ / "j.db"}};
+    Metrics metrics_{"st"};
+    ReplayServer server_{"tcp://127.0.0.1:*", folder_ / "j.db", metrics_};
+};
+
+TEST_F(Replay, AnswersWithWhatWasMissedInOrder) {
+    append(2500);
+    ReplayClient client(server_.endpoint());
+    std::int64_t after = 10;
+    while (after < 2500) {
+        const auto reply = client.fetch({.after = after, .limit = 1000}, 10s);
+        EXPECT_EQ(reply.first, 1);
+        EXPECT_EQ(reply.last, 2500);
+        ASSERT_FALSE(reply.messages.empty());
+        for (const auto& message : reply.messages) {
+            ++after;
+            ASSERT_EQ(message.topic, fmt::format("event.{}", after));
+            ASSERT_EQ(message.body, fmt::format("body {}", after));
+        }
+    }
+    EXPECT_THAT(client.fetch({.after = 2500, .limit = 10}, 10s).messages, SizeIs(0));
+    append(1);
+    EXPECT_THAT(client.fetch({.after = 2500, .limit = 10}, 10s).messages, SizeIs(1)) << "also while it is written";
+    EXPECT_THAT(metrics_.text(), HasSubstr("chorus_replay_requests_total{station=\"st\",result=\"ok\"} 5"));
+}
+
+TEST_F(Replay, ServesADealerAndSurvivesNonsense) {
+    append(3);
+    zmq::context_t context{1};
+    zmq::socket_t dealer(context, zmq::socket_type::dealer);
+    dealer.set(zmq::sockopt::linger, 0);
+    dealer.set(zmq::sockopt::rcvtimeo, 10'000);
+    dealer.connect(server_.endpoint());
+    const auto ask = [&](const std::string& request) {
+        dealer.send(zmq::buffer(request), zmq::send_flags::none);
+        std::vector<std::string> frames;
+        for (bool more = true; more;) {
+            zmq::message_t frame;
+            if (!dealer.recv(frame)) break;
+            more = frame.more();
+            frames.push_back(frame.to_string());
+        }
+        return frames;
+    };
+    for (const auto* nonsense : {"", "{", "{\"after\": \"x\"}", "\x01\x02\x03"}) {
+        const auto reply = ask(nonsense);
+        ASSERT_THAT(reply, SizeIs(1)) << nonsense;
+        const auto json = nlohmann::json::parse(reply[0]);
+        EXPECT_EQ(json["schema"], "chorus.replay/1");
+        EXPECT_FALSE(json["error"].get<std::string>().empty());
+    }
+    const auto reply = ask(R"({"after": 1})");
+    ASSERT_THAT(reply, SizeIs(5));
+    EXPECT_EQ(nlohmann::json::parse(reply[0])["count"], 2);
+    EXPECT_EQ(reply[4], "body 3");
+}
+
+TEST_F(Replay, SaysWhenNobodyAnswers) {
+    ReplayClient client("tcp://127.0.0.1:1");
+    EXPECT_THROW(client.fetch({}, 50ms), std::runtime_error);
+}
+
+TEST_F(Replay, SaysWhichPortIsTaken) {
+    try {
+        ReplayServer second(server_.endpoint(), folder_ / "j.db", metrics_);
+        FAIL() << "a taken port must be refused";
+    } catch (const std::runtime_error& error) {
+        EXPECT_THAT(error.what(), HasSubstr(server_.endpoint()));
+    }
+}
+
+}  // namespace
+}  // namespace chorus
