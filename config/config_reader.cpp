@@ -120,6 +120,7 @@ bool ConfigSection::has(std::string_view key) const {
 }
 
 std::string ConfigSection::path_of(std::string_view key) const {
+    if (key.empty()) return path_;
     return path_.empty() ? std::string(key) : fmt::format("{}.{}", path_, key);
 }
 
@@ -230,6 +231,18 @@ std::map<std::string, double> ConfigSection::numbers(std::string_view key, doubl
     for (const auto& entry : as_table(table.table_)) {
         const std::string name(entry.first.str());
         values[name] = table.number(name, least, least, most);
+    }
+    return values;
+}
+
+std::map<std::string, std::int64_t> ConfigSection::integers(std::string_view key, std::int64_t least,
+                                                            std::int64_t most) {
+    std::map<std::string, std::int64_t> values;
+    auto table = section(key);
+    if (table.table_ == nullptr) return values;
+    for (const auto& entry : as_table(table.table_)) {
+        const std::string name(entry.first.str());
+        values[name] = table.integer(name, least, least, most);
     }
     return values;
 }

@@ -52,13 +52,15 @@ class ConfigSection {
     std::vector<std::string> texts(std::string_view key);
     /// A table whose keys the user chooses, each with a number from least to most.
     std::map<std::string, double> numbers(std::string_view key, double least, double most);
+    /// The same with whole numbers.
+    std::map<std::string, std::int64_t> integers(std::string_view key, std::int64_t least, std::int64_t most);
 
     /// A sub-table; all its getters give fallbacks where it is absent.
     ConfigSection section(std::string_view key);
     /// [[key]]: an array of tables, empty where absent.
     std::vector<ConfigSection> sections(std::string_view key);
 
-    /// Notes a fault at this key's line.
+    /// Notes a fault at this key's line; without a key, at the section's.
     void fault(std::string_view key, std::string text);
     /// Notes at this key's line what is allowed but unwise.
     void warn(std::string_view key, std::string text);

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -34,9 +35,13 @@ struct DetectOptions {
     int threads = 0;
     double hop_seconds = 1.0;
     int min_windows = 1;
+    std::map<std::string, int> min_windows_by_class;
     double merge_gap_seconds = 1.0;
     double hysteresis = 0.7;
     double threshold_scale = 1.0;
+    double group_seconds = 0.0;
+    double activity_prior = 0.0;
+    std::optional<double> longitude_deg;
 };
 
 /// The service's pipeline over recordings; the closed events of each go to stdout. A recording that can't be analysed

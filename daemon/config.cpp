@@ -9,9 +9,12 @@
 #include "config/config_reader.h"
 #include "config/secret_file.h"
 #include "daemon/alsa_cards.h"
+#include "daemon/event_maker.h"
+#include "daemon/reachability.h"
 #include "daemon/security_config.h"
 #include "daemon/time_format.h"
 #include "streaming/audio_source.h"
+#include "streaming/duration.h"
 #include "streaming/recorder_time.h"
 
 namespace chorus {
@@ -155,8 +158,13 @@ DetectionConfig read_detection(ConfigSection section) {
     detection.thresholds = section.numbers("thresholds", 0.0, 1.0);
     detection.hysteresis = section.number("hysteresis", detection.hysteresis, 0.0, 1.0);
     detection.min_windows = static_cast<int>(section.integer("min_windows", detection.min_windows, 1, 1000));
+    for (const auto& [code, count] : section.integers("min_windows_by_class", 1, 1000)) {
+        detection.min_windows_by_class[code] = static_cast<int>(count);
+    }
     detection.merge_gap_seconds = section.number("merge_gap_seconds", detection.merge_gap_seconds, 0.0, 3600.0);
     detection.update_seconds = section.number("update_seconds", detection.update_seconds, 0.1, 86'400.0);
+    detection.group_seconds = section.number("group_seconds", detection.group_seconds, 0.0, 3600.0);
+    detection.activity_prior = section.number("activity_prior", 0.0, 0.0, ActivityTable::kLargestShift);
     return detection;
 }
 
@@ -185,6 +193,7 @@ Config read_config(ConfigSection root, ConfigDepth depth) {
     config.silence_timeout = seconds(analysis.number("silence_timeout_seconds", 10.0, 0.5, 3600.0));
 
     config.detection = read_detection(root.section("detection"));
+    if (config.position) config.detection.longitude_deg = config.position->longitude_deg;
 
     std::set<std::string> names;
     for (auto& section : root.sections("source")) {
@@ -221,6 +230,53 @@ Config read_config(ConfigSection root, ConfigDepth depth) {
     return config;
 }
 
+// Windows that the longest source gives; empty where one may go on for ever or can't be told.
+std::optional<std::int64_t> most_windows(ConfigSection root, const Config& config, const Bundle& bundle) {
+    std::optional<std::int64_t> most;
+    auto sections = root.sections("source");
+    for (std::size_t i = 0; i < config.sources.size(); ++i) {
+        if (!config.sources[i].is_file) return std::nullopt;
+        const auto seconds = recording_seconds(sections[i].text("file", ""));
+        if (!seconds) return std::nullopt;
+        most = std::max(most.value_or(0), windows_in(*seconds, bundle.front_end, config.hop_seconds));
+    }
+    return most;
+}
+
+// A rule that could never be met would reject everything without a word.
+void check_reachability(ConfigSection root, const Config& config, const Bundle& bundle) {
+    auto detection = root.section("detection");
+    const auto thresholds = thresholds_for(bundle, config.detection);
+    if (std::all_of(thresholds.begin(), thresholds.end(), [](float threshold) { return threshold >= 1.0F; })) {
+        detection.fault(detection.has("threshold_scale") ? "threshold_scale" : "thresholds",
+                        "every class's threshold is 1, which no score exceeds: nothing could be detected");
+    }
+    const auto windows = most_windows(root, config, bundle);
+    if (!windows) return;
+    std::set<std::string> said;  // by class code, empty for what holds for all others
+    const auto min_windows = min_windows_for(bundle, config.detection);
+    for (const auto label : out_of_reach(min_windows, *windows)) {
+        const auto& code = bundle.labels[label].code;
+        const bool own = config.detection.min_windows_by_class.contains(code);
+        if (!said.insert(own ? code : "").second) continue;
+        auto where = own ? detection.section("min_windows_by_class") : detection;
+        where.fault(own ? code : "min_windows",
+                    fmt::format("{} windows are asked for, the longest recording gives {}: nothing could be detected",
+                                min_windows[label], *windows));
+    }
+}
+
+void check_activity_prior(ConfigSection root, const Config& config, const Bundle& bundle) {
+    if (config.detection.activity_prior <= 0.0) return;
+    auto detection = root.section("detection");
+    if (!bundle.activity) {
+        detection.fault("activity_prior",
+                        "the model has no activity table: too few recordings it learned from are dated");
+    } else if (bundle.activity->solar && !config.position) {
+        detection.fault("activity_prior", "the model's activity table goes by solar time: station.longitude is needed");
+    }
+}
+
 // Faults that only show when configuration and model are held against each other.
 void check_against_model(ConfigSection root, const Config& config, const Bundle& bundle) {
     if (config.hop_seconds > bundle.front_end.window_seconds) {
@@ -230,10 +286,14 @@ void check_against_model(ConfigSection root, const Config& config, const Bundle&
     }
     auto thresholds = root.section("detection").section("thresholds");
     for (const auto& [code, threshold] : config.detection.thresholds) {
-        const bool known = std::any_of(bundle.labels.begin(), bundle.labels.end(),
-                                       [&, &code = code](const auto& label) { return label.code == code; });
-        if (!known) thresholds.fault(code, "the model has no such class");
+        if (!has_class(bundle, code)) thresholds.fault(code, "the model has no such class");
     }
+    auto min_windows = root.section("detection").section("min_windows_by_class");
+    for (const auto& [code, count] : config.detection.min_windows_by_class) {
+        if (!has_class(bundle, code)) min_windows.fault(code, "the model has no such class");
+    }
+    check_reachability(root, config, bundle);
+    check_activity_prior(root, config, bundle);
 }
 
 std::vector<std::string> lines_of(const std::vector<ConfigFault>& notes) {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "daemon/http_server.h"
+#include "daemon/position.h"
 #include "daemon/schedule.h"
 #include "model/bundle.h"
 #include "streaming/audio_block.h"
@@ -36,8 +37,12 @@ struct DetectionConfig {
     std::map<std::string, double> thresholds;  // by code; instead of the bundle's
     double hysteresis = 0.7;                   // an event goes on while scores stay above threshold * hysteresis
     int min_windows = 1;
+    std::map<std::string, int> min_windows_by_class;  // by code; instead of min_windows
     double merge_gap_seconds = 1.0;
     double update_seconds = 10.0;  // between updates of an open event
+    double activity_prior = 0.0;   // bound of the shift by hour and month, in log-odds; 0: none
+    double group_seconds = 0.0;    // events of one class on several channels no further apart share a group; 0: none do
+    std::optional<double> longitude_deg;  // the station's, for tables that go by solar time
     bool operator==(const DetectionConfig&) const = default;
 };
 

@@ -1,8 +1,10 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <iostream>
+#include <map>
 #include <set>
 #include <tuple>
 
@@ -10,6 +12,7 @@
 #include "daemon/commands.h"
 #include "daemon/event_writer.h"
 #include "daemon/pipeline.h"
+#include "daemon/reachability.h"
 #include "streaming/audio_source.h"
 #include "streaming/recorder_time.h"
 
@@ -57,6 +60,20 @@ std::string source_name(const fs::path& path) {
     return name.empty() ? "recording" : name;
 }
 
+// An event's id holds its recording's name, which the pipeline doesn't know.
+void name_recording(std::vector<Event>& events, const std::string& file) {
+    std::map<std::string, std::string> ids;
+    for (auto& event : events) {
+        auto& id = ids[event_id(event)];
+        event.file = file;
+        event.latency_ms.reset();
+        id = event_id(event);
+    }
+    for (auto& event : events) {
+        if (event.group) event.group = EventGroup{ids.at(event.group->id), ids.at(event.group->strongest)};
+    }
+}
+
 /// One recording after another through the service's pipeline.
 class RecordingAnalyser {
   public:
@@ -68,14 +85,27 @@ class RecordingAnalyser {
         config_.station = options.station;
         config_.hop_seconds = options.hop_seconds;
         config_.detection.min_windows = options.min_windows;
+        config_.detection.min_windows_by_class = options.min_windows_by_class;
         config_.detection.merge_gap_seconds = options.merge_gap_seconds;
         config_.detection.hysteresis = options.hysteresis;
         config_.detection.threshold_scale = options.threshold_scale;
+        config_.detection.group_seconds = options.group_seconds;
+        config_.detection.activity_prior = options.activity_prior;
+        config_.detection.longitude_deg = options.longitude_deg;
         config_.max_batch_delay = 0ms;
         if (options.hop_seconds > bundle_.front_end.window_seconds) {
             throw std::runtime_error(
                 fmt::format("--hop {}: more than the model's window of {} s: sound would be skipped",
                             options.hop_seconds, bundle_.front_end.window_seconds));
+        }
+        if (options.activity_prior > 0.0 && !bundle_.activity)
+            throw std::runtime_error("--activity-prior: the model has no activity table");
+        if (options.activity_prior > 0.0 && bundle_.activity->solar && !options.longitude_deg)
+            throw std::runtime_error("--activity-prior: the model's table goes by solar time: --longitude is needed");
+        for (const auto& [code, count] : options.min_windows_by_class) {
+            if (!has_class(bundle_, code) || count < 1)
+                throw std::runtime_error(fmt::format("--class-min-windows {} {}: {}", code, count,
+                                                     count < 1 ? "must be 1 or more" : "the model has no such class"));
         }
     }
 
@@ -109,11 +139,9 @@ class RecordingAnalyser {
             throw std::runtime_error(names_it ? report.error : fmt::format("{}: {}", path.string(), report.error));
         }
         refuse_if_short(path, report);
+        warn_of_rules_out_of_reach(path, report);
 
-        for (auto& event : collector.events) {
-            event.file = path.string();
-            event.latency_ms.reset();
-        }
+        name_recording(collector.events, path.string());
         std::sort(collector.events.begin(), collector.events.end(), [](const Event& a, const Event& b) {
             return std::tie(a.start_sample, a.channel, a.code) < std::tie(b.start_sample, b.channel, b.code);
         });
@@ -133,6 +161,19 @@ class RecordingAnalyser {
         }
     }
 
+    // Said, as it would look like silence.
+    void warn_of_rules_out_of_reach(const fs::path& path, const SourceReport& report) const {
+        std::int64_t windows = 0;
+        for (const auto& channel : report.channels) windows = std::max(windows, channel.level.windows);
+        const auto classes = out_of_reach(min_windows_for(bundle_, config_.detection), windows);
+        if (classes.empty()) return;
+        std::vector<std::string> codes;
+        for (const auto label : classes) codes.push_back(bundle_.labels[label].code);
+        std::cerr << fmt::format(
+            "chorusd: {}: its {} window(s) are fewer than an event needs of {}\n", path.string(), windows,
+            codes.size() == bundle_.labels.size() ? "any class" : fmt::format("{}", fmt::join(codes, ", ")));
+    }
+
     Config config_;
     Bundle bundle_;
     FrontEnd front_end_;
@@ -145,7 +186,8 @@ int detect_in_recordings(const DetectOptions& options) {
     set_up_logging("off");  // a recording's failure is said below, once
     RecordingAnalyser analyser(options);
     const auto writer =
-        make_event_writer(options.format, std::cout, analyser.front_end().f_min_hz, analyser.front_end().f_max_hz);
+        make_event_writer(options.format, std::cout, analyser.front_end().f_min_hz, analyser.front_end().f_max_hz,
+                          {.prior = options.activity_prior > 0.0, .group = options.group_seconds > 0.0});
     int failed = 0;
     const auto attempt = [&](const auto& work) {
         try {

@@ -5,7 +5,9 @@
 
 namespace chorus {
 
-Detector::Detector(DetectorSettings settings) : settings_(std::move(settings)), runs_(settings_.thresholds.size()) {}
+Detector::Detector(DetectorSettings settings) : settings_(std::move(settings)), runs_(settings_.thresholds.size()) {
+    assert(settings_.min_windows.size() == runs_.size());
+}
 
 void Detector::add(std::int64_t start_sample, std::int64_t end_sample, std::span<const float> scores,
                    std::vector<Detection>& out) {
@@ -24,7 +26,7 @@ void Detector::add(std::int64_t start_sample, std::int64_t end_sample, std::span
         run.sum += score;
         ++run.hits;
 
-        if (!run.open && run.hits >= settings_.min_windows) {
+        if (!run.open && run.hits >= settings_.min_windows[label]) {
             run.open = true;
             say(label, EventPhase::kOpen, out);
         } else if (run.open && run.end - run.said_end >= settings_.update_samples) {

@@ -11,7 +11,7 @@ namespace chorus {
 struct DetectorSettings {
     std::vector<float> thresholds;          // [class], of the window's score
     double hysteresis = 0.7;                // a run goes on at threshold * hysteresis
-    int min_windows = 1;                    // a run is an event once it has so many hits
+    std::vector<int> min_windows;           // [class], a run is an event once it has so many hits
     std::int64_t merge_gap_samples = 0;     // hits no further apart than this belong to one run
     std::int64_t update_samples = 480'000;  // an open event is updated when it grew by so much
 };

@@ -85,6 +85,10 @@ std::string to_json(const Event& event) {
     json["clip"] = nullptr;
     json["latency_ms"] =
         event.latency_ms ? nlohmann::ordered_json(rounded(*event.latency_ms, 1e3)) : nlohmann::ordered_json(nullptr);
+    json["prior"] = event.prior ? nlohmann::ordered_json(rounded(*event.prior, 1e2)) : nlohmann::ordered_json(nullptr);
+    json["group"] = event.group ? nlohmann::ordered_json(event.group->id) : nlohmann::ordered_json(nullptr);
+    json["group_strongest"] =
+        event.group ? nlohmann::ordered_json(event.group->strongest) : nlohmann::ordered_json(nullptr);
     // A file's name may hold bytes that are not UTF-8.
     return json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
 }

@@ -10,6 +10,13 @@
 
 namespace chorus {
 
+/// Events of one class on several channels at about the same time, see event_grouper.h.
+struct EventGroup {
+    std::string id;         // of the group's first event
+    std::string strongest;  // of the event with the highest peak so far
+    bool operator==(const EventGroup&) const = default;
+};
+
 struct Event {
     EventPhase phase = EventPhase::kOpen;
     std::int64_t seq = 0;  // per station, one apart, from 1; 0: not published
@@ -34,6 +41,8 @@ struct Event {
     std::optional<double> clock_drift_ppm;  // empty until known
     MonotonicTime sound_received;           // when the last sample this message rests on had arrived
     std::optional<double> latency_ms;
+    std::optional<double> prior;      // what hour and month added to the score that opened it, in log-odds
+    std::optional<EventGroup> group;  // empty where events aren't grouped
 };
 
 std::string to_string(EventPhase phase);  // "open", "update", "close"

@@ -17,6 +17,15 @@ std::vector<float> thresholds_for(const Bundle& bundle, const DetectionConfig& d
     return thresholds;
 }
 
+std::vector<int> min_windows_for(const Bundle& bundle, const DetectionConfig& detection) {
+    std::vector<int> min_windows(bundle.labels.size(), detection.min_windows);
+    for (std::size_t i = 0; i < min_windows.size(); ++i) {
+        const auto own = detection.min_windows_by_class.find(bundle.labels[i].code);
+        if (own != detection.min_windows_by_class.end()) min_windows[i] = own->second;
+    }
+    return min_windows;
+}
+
 EventMaker::EventMaker(std::string station, DetectionConfig detection, const Bundle& bundle, DetectionSink& sink,
                        Metrics& metrics)
     : station_(std::move(station)),
@@ -24,7 +33,12 @@ EventMaker::EventMaker(std::string station, DetectionConfig detection, const Bun
       bundle_(bundle),
       sink_(sink),
       metrics_(metrics),
-      thresholds_(thresholds_for(bundle, detection_)) {}
+      thresholds_(thresholds_for(bundle, detection_)),
+      min_windows_(min_windows_for(bundle, detection_)) {
+    if (detection_.activity_prior > 0.0 && bundle.activity)
+        prior_.emplace(*bundle.activity, detection_.activity_prior, detection_.longitude_deg);
+    if (detection_.group_seconds > 0.0) grouper_.emplace(detection_.group_seconds, detection_.update_seconds);
+}
 
 void EventMaker::add(const std::string& source, const Window& window, std::span<const float> scores) {
     const ChannelKey key{window.source, window.channel};
@@ -35,7 +49,7 @@ void EventMaker::add(const std::string& source, const Window& window, std::span<
         found = channels_.end();
     }
     if (found == channels_.end()) {
-        Channel made{source, Detector(settings_for(window.sample_rate_hz)), window.stretch, 0, {}, {}};
+        Channel made{source, Detector(settings_for(window.sample_rate_hz)), window.stretch, 0, {}, {}, {}};
         found = channels_.emplace(key, std::move(made)).first;
     }
     auto& channel = found->second;
@@ -50,8 +64,19 @@ void EventMaker::add(const std::string& source, const Window& window, std::span<
     last.clock_synced = window.clock_synced;
     last.clock_drift_ppm = window.clock_drift_ppm;
     last.received = window.received;
-    channel.detector.add(window.start_sample, window.end_sample, scores, detections_);
+    shifted_.assign(scores.begin(), scores.end());
+    const auto prior = prior_of(window);
+    for (std::size_t label = 0; label < prior.size(); ++label)
+        shifted_[label] = shifted_score(shifted_[label], prior[label]);
+    channel.detector.add(window.start_sample, window.end_sample, shifted_, detections_);
     tell(channel);
+}
+
+// [class], empty where there is none: it is off, or nobody knows when the window was.
+std::span<const float> EventMaker::prior_of(const Window& window) const {
+    if (!prior_ || !window.end_time) return {};
+    return prior_->at(*window.end_time +
+                      SampleClock::offset(window.start_sample - window.end_sample, window.sample_rate_hz));
 }
 
 void EventMaker::end_stretch(std::size_t source, int channel) {
@@ -94,6 +119,12 @@ void EventMaker::tell(Channel& channel) {
                 event.end =
                     *start + SampleClock::offset(detection.end_sample - detection.start_sample, last.sample_rate_hz);
         }
+        auto& prior = channel.priors[detection.label];
+        if (detection.phase == EventPhase::kOpen) {
+            const auto shifts = prior_of(last);
+            prior = shifts.empty() ? std::nullopt : std::optional<double>(shifts[detection.label]);
+        }
+        event.prior = prior;
         event.peak_score = detection.peak_score;
         event.mean_score = detection.mean_score;
         event.windows = detection.windows;
@@ -102,6 +133,7 @@ void EventMaker::tell(Channel& channel) {
         event.clock_synced = last.clock_synced;
         event.clock_drift_ppm = last.clock_drift_ppm;
         event.sound_received = last.received;
+        if (grouper_ && grouper_->assign(event)) metrics_.events_grouped.Increment();
         metrics_.count_event(event.source, event.channel, event.code, to_string(event.phase));
         sink_.on_event(std::move(event));
     }
@@ -119,7 +151,7 @@ DetectorSettings EventMaker::settings_for(int sample_rate_hz) const {
     };
     return {.thresholds = thresholds_,
             .hysteresis = detection_.hysteresis,
-            .min_windows = detection_.min_windows,
+            .min_windows = min_windows_,
             .merge_gap_samples = samples(detection_.merge_gap_seconds),
             .update_samples = samples(detection_.update_seconds)};
 }

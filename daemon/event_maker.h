@@ -7,8 +7,10 @@
 #include <utility>
 #include <vector>
 
+#include "daemon/activity_prior.h"
 #include "daemon/config.h"
 #include "daemon/detector.h"
+#include "daemon/event_grouper.h"
 #include "daemon/metrics.h"
 #include "daemon/sinks.h"
 #include "daemon/window.h"
@@ -40,9 +42,11 @@ class EventMaker {
         std::int64_t stretch;
         std::int64_t rejected_counted = 0;
         std::map<std::size_t, std::optional<UtcTime>> starts;  // of open events, by class
+        std::map<std::size_t, std::optional<double>> priors;   // of open events, by class
         Window last;  // without features: what an event's times and clock are told by
     };
     void tell(Channel& channel);
+    std::span<const float> prior_of(const Window& window) const;
     DetectorSettings settings_for(int sample_rate_hz) const;
 
     const std::string station_;
@@ -51,11 +55,17 @@ class EventMaker {
     DetectionSink& sink_;
     Metrics& metrics_;
     const std::vector<float> thresholds_;
+    const std::vector<int> min_windows_;
+    std::optional<ActivityPrior> prior_;
+    std::optional<EventGrouper> grouper_;
+    std::vector<float> shifted_;
     std::map<ChannelKey, Channel> channels_;
     std::vector<Detection> detections_;
 };
 
 /// The bundle's thresholds with the configuration's changes.
 std::vector<float> thresholds_for(const Bundle& bundle, const DetectionConfig& detection);
+/// [class], each class's own or the common one.
+std::vector<int> min_windows_for(const Bundle& bundle, const DetectionConfig& detection);
 
 }  // namespace chorus

@@ -32,6 +32,7 @@ void describe_detect(CLI::App& verb, DetectOptions& options) {
     verb.add_option("--min-windows", options.min_windows, "Windows that make an event")
         ->check(CLI::Range(1, 1000))
         ->capture_default_str();
+    verb.add_option("--class-min-windows", options.min_windows_by_class, "CODE COUNT: one class's own --min-windows");
     verb.add_option("--merge-gap", options.merge_gap_seconds, "Hits no further apart are one event, in seconds")
         ->check(CLI::Range(0.0, 3600.0))
         ->capture_default_str();
@@ -41,6 +42,16 @@ void describe_detect(CLI::App& verb, DetectOptions& options) {
     verb.add_option("--threshold-scale", options.threshold_scale, "Multiplies the model's thresholds")
         ->check(CLI::Range(0.01, 100.0))
         ->capture_default_str();
+    verb.add_option("--group", options.group_seconds,
+                    "Events of one class on several channels no further apart share a group, in seconds; 0: none do")
+        ->check(CLI::Range(0.0, 3600.0))
+        ->capture_default_str();
+    verb.add_option("--activity-prior", options.activity_prior,
+                    "Shift scores by hour and month as the model learned it, at most by so much in log-odds; 0: don't")
+        ->check(CLI::Range(0.0, ActivityTable::kLargestShift))
+        ->capture_default_str();
+    verb.add_option("--longitude", options.longitude_deg, "Of the recorder, in degrees east: for --activity-prior")
+        ->check(CLI::Range(-180.0, 180.0));
     verb.add_option("--station", options.station, "Name in the events")->capture_default_str();
     verb.add_option("--device", options.device, "auto, cpu or cuda:N")->capture_default_str();
     verb.add_option("--threads", options.threads, "CPU threads of the classifier; 0: one")

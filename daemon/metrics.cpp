@@ -161,6 +161,8 @@ Metrics::Metrics(const std::string& station)
       messages_published(counter(*registry_, station, "chorus_messages_published_total", "Messages handed to ZeroMQ")),
       messages_dropped(counter(*registry_, station, "chorus_messages_dropped_total",
                                "Messages dropped because the feed fell behind")),
+      events_grouped(counter(*registry_, station, "chorus_events_grouped_total",
+                             "Events that opened in the group of another channel's")),
       events_dropped(counter(*registry_, station, "chorus_events_dropped_total",
                              "Events dropped because the journal could not be written for too long")),
       journal_errors(

@@ -36,6 +36,7 @@ class Metrics {
     prometheus::Counter& inference_errors;
     prometheus::Counter& messages_published;
     prometheus::Counter& messages_dropped;  // scores
+    prometheus::Counter& events_grouped;
     prometheus::Counter& events_dropped;
     prometheus::Counter& journal_errors;
     prometheus::Gauge& journal_events;

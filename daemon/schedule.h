@@ -5,15 +5,10 @@
 #include <string_view>
 #include <vector>
 
+#include "daemon/position.h"
 #include "streaming/audio_block.h"
 
 namespace chorus {
-
-struct Position {
-    double latitude_deg = 0;   // north
-    double longitude_deg = 0;  // east
-    bool operator==(const Position&) const = default;
-};
 
 struct SunTimes {
     UtcTime sunrise;

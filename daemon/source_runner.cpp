@@ -201,8 +201,9 @@ void SourceRunner::take(const AudioBlock& block) {
         const int number = static_cast<int>(channel);
         const Level level = health_->push(number, channel_samples_);
         ledger_.heard(number, block.frames(), level.rms_dbfs, level.clipped);
-        channels_[channel].push(channel_samples_, [&](Window&& window) { put(number, std::move(window)); });
+        channels_[channel].push(channel_samples_, [&](Window&& window) { keep(number, std::move(window)); });
     }
+    put_in_order();
     tell_faults(health_->review());
     position_ = first_sample + block.frames();
 
@@ -277,14 +278,28 @@ void SourceRunner::end_stretch(DropReason rest) {
         const int number = static_cast<int>(channel);
         std::int64_t left = channels_[channel].unbooked();
         if (rest != DropReason::kShutdown) {
-            left = channels_[channel].finish([&](Window&& window) { put(number, std::move(window)); });
+            left = channels_[channel].finish([&](Window&& window) { keep(number, std::move(window)); });
         }
         if (left > 0) ledger_.dropped(number, left, rest);
-        put(number, Window{});
     }
+    put_in_order();
+    for (std::size_t channel = 0; channel < channels_.size(); ++channel) put(static_cast<int>(channel), Window{});
     channels_.clear();
     ++stretch_;
     went_down_ = std::chrono::steady_clock::now();
+}
+
+void SourceRunner::keep(int channel, Window window) {
+    window.channel = channel;
+    cut_.push_back(std::move(window));
+}
+
+// By start, then channel, so that the order of events over all channels is the same for any block sizes.
+void SourceRunner::put_in_order() {
+    std::stable_sort(cut_.begin(), cut_.end(),
+                     [](const Window& a, const Window& b) { return a.start_sample < b.start_sample; });
+    for (auto& window : cut_) put(window.channel, std::move(window));
+    cut_.clear();
 }
 
 void SourceRunner::put(int channel, Window window) {

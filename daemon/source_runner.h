@@ -91,6 +91,8 @@ class SourceRunner {
     void skip(const Gap& gap);
     void begin_stretch(const AudioBlock& block);
     void end_stretch(DropReason rest);
+    void keep(int channel, Window window);
+    void put_in_order();
     void put(int channel, Window window);
     void turn();
     void enter(SourceState state, const std::string& error);
@@ -109,6 +111,7 @@ class SourceRunner {
     std::vector<ChannelAnalyser> channels_;
     std::vector<float> channel_samples_;
     std::optional<ChannelHealth> health_;
+    std::vector<Window> cut_;  // from the block at hand
     SampleClock clock_;
     SourceStatus status_;
     RepeatLimiter failure_lines_;

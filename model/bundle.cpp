@@ -240,6 +240,7 @@ std::vector<std::byte> serialise(const Bundle& bundle) {
                                     {"chorus_version", bundle.chorus_version}}) {
         if (!text.empty()) file.metadata.emplace(key, text);
     }
+    if (bundle.activity) file.metadata.emplace("activity", to_metadata(*bundle.activity));
     return serialise_safetensors(file);
 }
 
@@ -316,6 +317,10 @@ std::string to_string(Architecture architecture) {
     return architecture == Architecture::kMobileNetV3Large ? "mobilenet_v3_large" : "mobilenet_v3_small";
 }
 
+bool has_class(const Bundle& bundle, std::string_view code) {
+    return std::ranges::any_of(bundle.labels, [&](const Label& label) { return label.code == code; });
+}
+
 std::vector<float> golden_values(const FrontEnd& front_end) {
     const auto& p = front_end.parameters();
     std::vector<float> signal(static_cast<std::size_t>(p.window_samples()));
@@ -362,6 +367,8 @@ Bundle parse_bundle(std::span<const std::byte> bytes) try {
         !parse_bounded_json(bundle.metrics, kMaxMetricsDepth, "metadata metrics").is_object()) {
         throw failure("metadata metrics is not an object");
     }
+    if (file.metadata.contains("activity"))
+        bundle.activity = parse_activity_table(fields.text("activity"), bundle.labels.size());
     check_golden(FrontEnd(bundle.front_end), parse_numbers(fields.parsed("golden"), "golden"));
     bundle.id = bundle_id(bytes);
     return bundle;

@@ -10,15 +10,19 @@
 //   thresholds       JSON array of numbers in 0..1, in the same order
 //   threshold_rule, parent, dataset_hash, created, chorus_version   text, may be absent
 //   metrics          JSON object, may be absent
+//   activity         JSON object, see activity_table.h, may be absent
 // A key that begins with "must." or "requires." is one that a reader must understand; this version knows none and
 // refuses them. Any other unknown key is passed over. All text is UTF-8 without control characters.
 
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "model/activity_table.h"
 #include "model/front_end.h"
 #include "model/safetensors.h"
 
@@ -50,8 +54,12 @@ struct Bundle {
     std::string dataset_hash;        // SHA-256 of the training manifest
     std::string created;             // UTC, ISO 8601
     std::string chorus_version;
+    std::optional<ActivityTable> activity;  // where enough of the recordings trained on were dated
     std::map<std::string, StoredTensor> tensors;  // torchvision's names; head.weight, head.bias
 };
+
+/// Whether it knows a class of this code.
+bool has_class(const Bundle& bundle, std::string_view code);
 
 /// The front-end's answer to a known sound, by which a reader knows that it hears what the writer heard: log_mel() in
 /// dB at positions i = 0..kGoldenValues-1, mel 37 i mod mels, frame 101 i mod frames, of

@@ -124,6 +124,7 @@ class RowReader {
         const auto end = read_time(row[columns_.end], "max_t");
         if (std::abs(end - start - window_seconds_) > 1e-6)
             throw std::runtime_error(fmt::format("lasts {:g} s, a window {:g} s", end - start, window_seconds_));
+        clip.start_seconds = start;
         for (const auto column : columns_.classes) {
             const auto presence = parse_presence(row[column]);
             if (!presence) throw std::runtime_error(fmt::format("'{}' is neither 0 nor 1", row[column]));

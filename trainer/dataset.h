@@ -14,7 +14,8 @@ enum class Subset { kTrain, kTest };
 
 struct Clip {
     std::filesystem::path audio;
-    std::string recording;  // what splits go by; clips of one recording are never on two sides
+    std::string recording;     // what splits go by; clips of one recording are never on two sides
+    double start_seconds = 0;  // in the recording
     Subset subset = Subset::kTrain;
     std::vector<std::uint8_t> targets;  // [classes], 0 or 1
 };

@@ -108,6 +108,12 @@ json training_report(const FitOptions& options, const TrainedNetwork& trained) {
             {"epochs", std::move(epochs)}};
 }
 
+json activity_report(const std::optional<ActivityTable>& table, int dated_recordings) {
+    return {{"dated_recordings", dated_recordings},
+            {"fewest_for_a_table", kFewestDatedRecordings},
+            {"hours", table ? json(table->solar ? "solar" : "utc") : json(nullptr)}};
+}
+
 /// What a bundle remembers of a report: the figures without the list of files.
 std::string metrics_of(const json& report) {
     json metrics;
@@ -147,6 +153,7 @@ json fit(const FitOptions& options, Progress& progress) {
     bundle.created = utc_now();
     bundle.chorus_version = CHORUS_VERSION;
     bundle.tensors = trained.tensors;
+    bundle.activity = learn_activity(dataset, split.training, options.activity);
 
     const auto evaluation_began = Clock::now();
     const auto classifier = make_classifier(bundle, {.device = "cpu", .threads = options.training.threads});
@@ -170,6 +177,7 @@ json fit(const FitOptions& options, Progress& progress) {
          {{"training", split.training.size()}, {"held_out", split.validation.size()}, {"test", split.test.size()}}},
         {"left_out", left_out_report(dataset.left_out)},
         {"training", training_report(options, trained)},
+        {"activity", activity_report(bundle.activity, count_dated_recordings(dataset, split.training))},
         {"held_out", report_of(held_out)},
         {"test", report_of(score_clips(*classifier, features, dataset, split.test))}};
     bundle.metrics = metrics_of(report);

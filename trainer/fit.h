@@ -6,6 +6,7 @@
 #include <string>
 
 #include "model/bundle.h"
+#include "trainer/activity.h"
 #include "trainer/progress.h"
 #include "trainer/training.h"
 
@@ -16,9 +17,11 @@ struct FitOptions {
     std::filesystem::path out;
     FrontEndParameters front_end;
     TrainingOptions training;
+    ActivityOptions activity;
 };
 
-/// Trains on the training recordings but for the held-out ones (splits.h), chooses epoch and thresholds on those, and
+/// Trains on the training recordings but for the held-out ones (splits.h), learns from their dates when each class
+/// calls, chooses epoch and thresholds on the held-out ones, and
 /// only then scores the test subset, once, with the very bundle that is written. Returns the report. Progress and what
 /// was left out go to stderr. Throws std::exception with a nested cause.
 nlohmann::json fit(const FitOptions& options, Progress& progress);

@@ -11,8 +11,11 @@ constexpr std::int64_t kWindow = 300;
 constexpr std::int64_t kHop = 100;
 
 DetectorSettings one_class() {
-    return {
-        .thresholds = {0.5F}, .hysteresis = 0.8, .min_windows = 1, .merge_gap_samples = 0, .update_samples = 1'000'000};
+    return {.thresholds = {0.5F},
+            .hysteresis = 0.8,
+            .min_windows = {1},
+            .merge_gap_samples = 0,
+            .update_samples = 1'000'000};
 }
 
 // Scores of one class, one window every hop; then the end.
@@ -60,7 +63,7 @@ TEST(Detector, MergesHitsNoFurtherApartThanTheGap) {
 
 TEST(Detector, NeedsSoManyWindowsAndCountsWhatItRejects) {
     auto settings = one_class();
-    settings.min_windows = 2;
+    settings.min_windows = {2};
     std::int64_t rejected = 0;
     EXPECT_TRUE(detect(settings, {0.9F, 0, 0, 0, 0, 0}, &rejected).empty());
     EXPECT_EQ(rejected, 1);
@@ -69,6 +72,19 @@ TEST(Detector, NeedsSoManyWindowsAndCountsWhatItRejects) {
     ASSERT_EQ(events.size(), 2U);
     EXPECT_EQ(events[0].start_sample, 0) << "the event begins with its first hit, not with the one that opened it";
     EXPECT_EQ(events[0].windows, 2);
+}
+
+TEST(Detector, AsksEachClassForItsOwnNumberOfWindows) {
+    Detector detector({.thresholds = {0.5F, 0.5F}, .min_windows = {1, 3}});
+    std::vector<Detection> out;
+    const std::vector<float> scores = {0.9F, 0.9F};
+    for (std::int64_t i = 0; i < 2; ++i) detector.add(i * kHop, i * kHop + kWindow, scores, out);
+    ASSERT_EQ(out.size(), 1U);
+    EXPECT_EQ(out[0].label, 0U);
+    detector.add(2 * kHop, 2 * kHop + kWindow, scores, out);
+    ASSERT_EQ(out.size(), 2U);
+    EXPECT_EQ(out[1].label, 1U);
+    EXPECT_EQ(out[1].windows, 3);
 }
 
 TEST(Detector, UpdatesAnOpenEventAsItGrows) {
@@ -93,7 +109,7 @@ TEST(Detector, KeepsItsContractForRandomScores) {
         constexpr std::size_t kClasses = 3;
         DetectorSettings settings{.thresholds = {0.3F, 0.5F, 0.9F},
                                   .hysteresis = 0.5 + 0.1 * static_cast<double>(random() % 6),
-                                  .min_windows = 1 + static_cast<int>(random() % 3),
+                                  .min_windows = {1 + static_cast<int>(random() % 3), 1, 2},
                                   .merge_gap_samples = static_cast<std::int64_t>(random() % 300),
                                   .update_samples = 250};
         Detector detector(settings);
@@ -113,7 +129,7 @@ TEST(Detector, KeepsItsContractForRandomScores) {
         for (const auto& event : out) {
             EXPECT_EQ(open[event.label], event.phase != EventPhase::kOpen);
             open[event.label] = event.phase != EventPhase::kClose;
-            EXPECT_GE(event.windows, settings.min_windows);
+            EXPECT_GE(event.windows, settings.min_windows[event.label]);
             EXPECT_LE(event.mean_score, static_cast<double>(event.peak_score) + 1e-9);
             EXPECT_GE(event.peak_score, event.threshold);
             if (event.phase == EventPhase::kClose) {
@@ -125,7 +141,7 @@ TEST(Detector, KeepsItsContractForRandomScores) {
         }
         for (std::size_t c = 0; c < kClasses; ++c) {
             EXPECT_FALSE(open[c]);
-            if (settings.min_windows > 1) continue;
+            if (settings.min_windows[c] > 1) continue;
             for (const auto start : sure_hits[c]) {
                 EXPECT_TRUE(std::any_of(closed[c].begin(), closed[c].end(), [&](const Detection& event) {
                     return event.start_sample <= start && start + kWindow <= event.end_sample;

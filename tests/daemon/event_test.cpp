@@ -43,6 +43,13 @@ TEST(Event, SpeaksAsTheSchemaSays) {
     EXPECT_EQ(json["peak_score"], 0.93);
     EXPECT_TRUE(json["clip"].is_null());
     EXPECT_EQ(topic_of(event), "event.pond-7.array.3.BOAALB");
+    EXPECT_TRUE(json["group"].is_null());
+    EXPECT_TRUE(json["prior"].is_null());
+    event.prior = -0.25;
+    EXPECT_EQ(nlohmann::json::parse(to_json(event))["prior"], -0.25);
+    event.group = EventGroup{event_id(event), "LOUDEST"};
+    EXPECT_EQ(nlohmann::json::parse(to_json(event))["group"], event_id(event));
+    EXPECT_EQ(nlohmann::json::parse(to_json(event))["group_strongest"], "LOUDEST");
     event.start.reset();
     EXPECT_TRUE(nlohmann::json::parse(to_json(event))["start"].is_null());
 }
@@ -89,6 +96,26 @@ TEST(EventWriter, WritesARavenSelectionTable) {
         testing::StartsWith("Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tLow Freq (Hz)\tHigh Freq (Hz)\t"));
     EXPECT_THAT(out.str(), testing::HasSubstr("\n2\tSpectrogram 1\t4\t2.000000\t5.000000\t0.0\t8000.0\ta "
                                               "b.wav\t2.000000\tBOAALB\tBoana albopunctata\t0.9300\n"));
+}
+
+TEST(EventWriter, AddsGroupAndPriorWhereTheyAreSwitchedOn) {
+    const auto table = [](const std::string& format, bool grouped) {
+        std::ostringstream out;
+        auto event = example();
+        event.group = EventGroup{"FIRST", "LOUDEST"};
+        make_event_writer(format, out, 0, 8000, {.group = grouped})->write(event);
+        return out.str();
+    };
+    EXPECT_THAT(table("csv", true), testing::AllOf(testing::HasSubstr(",id,group,group_strongest\n"),
+                                                   testing::EndsWith("," + event_id(example()) + ",FIRST,LOUDEST\n")));
+    EXPECT_THAT(table("csv", false), testing::EndsWith("," + event_id(example()) + "\n"));
+    std::ostringstream out;
+    make_event_writer("csv", out, 0, 8000, {.prior = true})->write(example());
+    EXPECT_THAT(out.str(),
+                testing::AllOf(testing::HasSubstr(",id,prior\n"), testing::EndsWith(event_id(example()) + ",\n")));
+    EXPECT_THAT(table("raven", true),
+                testing::AllOf(testing::HasSubstr("\tScore\tGroup\n"), testing::EndsWith("\t0.9300\tFIRST\n")));
+    EXPECT_THAT(table("raven", false), testing::Not(testing::HasSubstr("FIRST")));
 }
 
 TEST(EventWriter, RefusesAFormatItDoesNotKnow) {

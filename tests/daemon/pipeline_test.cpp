@@ -2,6 +2,8 @@
 
 #include <gmock/gmock.h>
 
+#include <set>
+
 #include "tests/daemon/fakes.h"
 
 namespace chorus {
@@ -28,8 +30,8 @@ struct Outcome {
     SourceReport source;
 };
 
-Outcome analyse(const Config& config, const std::vector<SourceItem>& items, bool live = false) {
-    const Bundle bundle = tone_bundle();
+Outcome analyse(const Config& config, const std::vector<SourceItem>& items, bool live = false,
+                const Bundle& bundle = tone_bundle()) {
     const FrontEnd front_end(bundle.front_end);
     ToneClassifier classifier;
     RecordingSink sink;
@@ -94,6 +96,83 @@ TEST(Pipeline, GivesTheSameEventsForAnyBlockSizes) {
                 EXPECT_EQ(messages(cut.events, channel), messages(whole.events, channel)) << rate;
         }
     }
+}
+
+// Which event of a group is its first depends on the order over all channels.
+TEST(Pipeline, GroupsChannelsTheSameWayForAnyBlockSizes) {
+    const int rate = 22'050;
+    const std::vector<std::vector<float>> sound = {noise_with_tones(rate, 12.3, {{1.0, 2.0}, {9.0, 11.0}}, 1),
+                                                   noise_with_tones(rate, 12.3, {{1.1, 2.1}, {5.0, 6.0}}, 2),
+                                                   noise_with_tones(rate, 12.3, {{0.9, 1.9}, {9.2, 10.0}}, 3)};
+    auto config = config_for(true);
+    config.detection.group_seconds = 0.5;
+    const auto all_messages = [&](const std::function<std::size_t()>& size) {
+        std::vector<std::string> lines;
+        for (const auto& event : analyse(config, cut_into_blocks(sound, rate, size)).events)
+            lines.push_back(to_json(event));
+        return lines;
+    };
+    const auto whole = analyse(config, cut_into_blocks(sound, rate, [] { return std::size_t{1} << 30; }));
+    std::map<std::string, std::set<int>> channels;
+    for (const auto& event : whole.events) {
+        ASSERT_TRUE(event.group);
+        channels[event.group->id].insert(event.channel);
+    }
+    std::vector<std::set<int>> groups;
+    for (const auto& [id, members] : channels) groups.push_back(members);
+    EXPECT_THAT(groups, testing::UnorderedElementsAre(std::set{0, 1, 2}, std::set{1}, std::set{0, 2}));
+    const auto first = all_messages([] { return std::size_t{1} << 30; });
+    std::mt19937 random(4);
+    for (const unsigned largest : {300U, 20'000U, 100'000U})
+        EXPECT_EQ(all_messages([&] { return random() % largest; }), first) << largest;
+    config.detection.group_seconds = 0.0;
+    for (const auto& event : analyse(config, cut_into_blocks(sound, rate, [] { return std::size_t{8000}; })).events)
+        EXPECT_FALSE(event.group);
+}
+
+// Takes the scores that are published.
+class ScoresSink : public RecordingSink {
+  public:
+    void on_scores(const std::string&, const Window&, std::span<const float> scores) override {
+        scores_.push_back(scores[0]);
+    }
+    std::vector<float> scores_;
+};
+
+TEST(Pipeline, ShiftsScoresByHourAndMonthBeforeTheDetectorAlone) {
+    auto bundle = tone_bundle();
+    bundle.thresholds = {0.9F};  // a second of tone scores 0.66, which 2 in log-odds make 0.93
+    bundle.activity = ActivityTable{.shifts = std::vector<float>(ActivityTable::kCells)};
+    bundle.activity->shifts[9 * 24 + 20] = 3.0F;  // October, 20 h
+    const FrontEnd front_end(bundle.front_end);
+    const auto items =
+        cut_into_blocks({noise_with_tones(16'000, 4.0, {{1.0, 3.0}})}, 16'000, [] { return std::size_t{4000}; });
+    const auto run = [&](double bound, std::optional<UtcTime> start, std::vector<float>* published = nullptr) {
+        auto config = config_for(true);
+        config.detection.activity_prior = bound;
+        config.sources[0].start = start;
+        ToneClassifier classifier;
+        ScoresSink sink;
+        Metrics metrics(config.station);
+        Pipeline pipeline(config, bundle, front_end, classifier, sink, metrics,
+                          [&](const SourceConfig&) { return std::make_unique<ScriptedSource>(items, false); });
+        pipeline.start();
+        EXPECT_TRUE(pipeline.wait_finished(60s));
+        pipeline.rethrow_failure();
+        if (published != nullptr) *published = sink.scores_;
+        return sink.events();
+    };
+    const UtcTime evening = std::chrono::sys_days(std::chrono::year(2026) / 10 / 26) + 20h + 30min;
+    std::vector<float> shifted, plain;
+    EXPECT_TRUE(run(0.0, evening, &plain).empty());
+    const auto events = run(2.0, evening, &shifted);
+    ASSERT_EQ(events.size(), 2U);
+    for (const auto& event : events) EXPECT_EQ(event.prior, 2.0);
+    EXPECT_GT(events[0].peak_score, 0.9F);
+    EXPECT_EQ(shifted, plain) << "scores are published as the model gave them";
+    EXPECT_TRUE(run(1.0, evening).empty()) << "the bound holds";
+    EXPECT_TRUE(run(2.0, evening + 24h * 30).empty()) << "another month";
+    EXPECT_TRUE(run(2.0, std::nullopt).empty()) << "nobody knows when it was";
 }
 
 TEST(Pipeline, LetsNoEventSpanAGap) {

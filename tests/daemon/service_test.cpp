@@ -164,7 +164,8 @@ TEST(Feed, PublishesEventsInOrderWithSequenceNumbersAndAStatus) {
 TEST(Feed, PublishesAStatusSoonWhenASourceChanges) {
     const Bundle bundle = tone_bundle();
     Metrics metrics("st");
-    Feed feed({.station = "st", .endpoint = "tcp://127.0.0.1:*", .status_interval = 1h}, bundle, metrics);
+    Messaging messaging;
+    Feed feed({.station = "st", .endpoint = "tcp://127.0.0.1:*", .status_interval = 1h}, messaging, bundle, metrics);
     Subscriber subscriber(feed.endpoint(), "");
     std::atomic<bool> down{false};
     feed.start([&] {

@@ -241,6 +241,7 @@ TEST(SourceRunner, IsClosedOutsideItsHours) {
     LaneQueue<Window> queue(1, 1'000);
     std::atomic<UtcTime> now = kNight;
     std::atomic<int> opened{0}, changes{0};
+    std::atomic<double> hop_factor{1};
     auto config = config_for("mic").sources[0];
     config.schedule.add("04:30..09:00", {});
     const auto items = script({noise_with_tones(kRate, 3.0, {})});
@@ -252,6 +253,7 @@ TEST(SourceRunner, IsClosedOutsideItsHours) {
                              },
                          .front_end = front_end,
                          .queue = queue,
+                         .hop_factor = hop_factor,
                          .on_end = [] {},
                          .on_state_change = [&] { ++changes; },
                          .utc_now = [&] { return now.load(); }});

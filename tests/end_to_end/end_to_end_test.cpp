@@ -234,6 +234,45 @@ TEST_F(EndToEnd, TheServicePublishesWhatDetectFindsAndItsBooksBalance) {
     EXPECT_EQ(valid.out, std::to_string(bodies.size()) + "\n");
 }
 
+TEST_F(EndToEnd, TheServiceGroupsChannelsAsDetectDoes) {
+    const auto sound = folder_ / "THREE_20261123_021400.wav";
+    write_recording(sound, 3, kRate, 9.0, {{0, 3.0, 5.0, "RISER"}, {2, 3.1, 5.1, "RISER"}});
+    const auto path = config(fmt::format("file = '{}'\nrealtime = true", sound.string()));
+    std::ifstream written(path);
+    std::string text((std::istreambuf_iterator<char>(written)), {});
+    text.replace(text.find("[detection]\n"), 12, "[detection]\ngroup_seconds = 2\n");
+    std::ofstream(path) << text;
+
+    // Which channels' events are said to share a group, and whose is its first, by channel and start.
+    const auto groups = [](const std::vector<json>& events) {
+        const auto key = [](const json& event) { return event["channel"].dump() + "@" + event["start_sample"].dump(); };
+        std::map<std::string, std::string> keys;
+        for (const auto& event : events) keys[event["id"]] = key(event);
+        std::map<std::string, std::string> group_of;
+        for (const auto& event : events)
+            group_of[key(event)] = keys[event["group"]] + ", strongest " + keys[event["group_strongest"]];
+        return group_of;
+    };
+    Process service({CHORUSD, "run", "--config", path}, folder_);
+    const auto endpoint = service.wait_for_line("publishing on ", 60s);
+    ASSERT_TRUE(endpoint) << service.err();
+    Subscriber subscriber(*endpoint, "");
+    std::vector<json> closed;
+    Message message;
+    while (subscriber.receive(message, 2s)) {  // a status comes every 0.2 s, and a last one at the end
+        const auto body = json::parse(message.body);
+        if (body["schema"] == "chorus.event/1" && body["phase"] == "close") closed.push_back(body);
+    }
+    ASSERT_EQ(closed.size(), 2U) << service.err();
+    EXPECT_EQ(closed[0]["group"], closed[1]["group"]);
+
+    const auto detected = detect({"--group", "2", sound});
+    ASSERT_EQ(detected.status, 0) << detected.err;
+    std::vector<json> found;
+    for (const auto& line : lines_of(detected.out)) found.push_back(json::parse(line));
+    EXPECT_EQ(groups(found), groups(closed));
+}
+
 TEST_F(EndToEnd, AStopSignalEndsALiveServiceWithinTwoSeconds) {
     Process service(
         {CHORUSD, "--config",

@@ -77,6 +77,7 @@ TEST_F(BundleFile, ComesBackAsWritten) {
     auto bundle = example();
     bundle.architecture = Architecture::kMobileNetV3Small;
     bundle.front_end.hop = 160;
+    bundle.activity = ActivityTable{.recordings = 7, .shifts = std::vector<float>(42 * ActivityTable::kCells, 0.25F)};
     const auto id = write_bundle(path, bundle);
     const auto again = read_bundle(path);
     EXPECT_EQ(again.id, id);
@@ -91,7 +92,14 @@ TEST_F(BundleFile, ComesBackAsWritten) {
     EXPECT_EQ(again.dataset_hash, "");
     EXPECT_EQ(again.created, bundle.created);
     EXPECT_EQ(again.chorus_version, bundle.chorus_version);
+    EXPECT_EQ(again.activity, bundle.activity);
     EXPECT_EQ(again.tensors.at("head.weight").bytes, bundle.tensors.at("head.weight").bytes);
+}
+
+TEST_F(BundleFile, NeedsNoActivityTable) {
+    auto bundle = example();
+    write_bundle(path, bundle);
+    EXPECT_FALSE(read_bundle(path).activity);
 }
 
 TEST_F(BundleFile, IsTheSameBytesEachTime) {
@@ -223,6 +231,7 @@ TEST_F(BundleFile, RefusesMetadataThatMakesNoSense) {
         {"metrics", "[]", "metadata metrics is not an object"},
         {"metrics", "{\"a\":1,\"a\":2}", "metadata metrics names a twice"},
         {"created", "yesterday\x1b[2J", "metadata created has control characters"},
+        {"activity", R"({"hours":"utc","recordings":1,"shifts":[]})", "activity: shifts does not have a list for each"},
         {"front_end", "{}", "front_end: sample_rate_hz is missing"},
         {"front_end", "[]", "front_end is not an object"},
     };

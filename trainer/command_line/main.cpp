@@ -83,6 +83,13 @@ CLI::App* add_fit(CLI::App& app, Arguments& arguments) {
     verb->add_option("--precision", arguments.precision, "Of the weights in the bundle")
         ->check(CLI::IsMember({"half", "float"}))
         ->capture_default_str();
+    verb->add_option("--longitude", arguments.fit.activity.longitude_deg,
+                     "Of the recorders, in degrees east: hours of activity are then solar ones, else UTC")
+        ->check(CLI::Range(-180.0, 180.0));
+    verb->add_option("--clock-ahead", arguments.fit.activity.clock_ahead_hours,
+                     "Hours by which the recorders' clocks are ahead of UTC, where their names don't tell")
+        ->check(CLI::Range(-14.0, 14.0))
+        ->capture_default_str();
     add_threads(*verb, arguments);
     return verb;
 }
