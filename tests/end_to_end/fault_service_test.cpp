@@ -51,6 +51,36 @@ TEST(FaultOfTheModel, IsOneLineAtTheStart) {
     expect_whole_journal(station);
 }
 
+TEST(FaultOfTheConfiguration, OnReloadKeepsTheLastGoodOne) {
+    const std::string second =
+        "[[source]]\nname = 'second'\n"
+        "launch = 'audiotestsrc is-live=true wave=pink-noise ! audio/x-raw,rate=16000,channels=1'\n";
+    Station station(kSteady);
+    const auto reloads = [](const std::string& result) {
+        return [result](const Scrape& scrape) {
+            return scrape.sum("chorus_config_reloads_total", {{"result", result}}) == 1;
+        };
+    };
+    station.start();
+    ASSERT_TRUE(station.until_events("steady", 4));
+
+    station.write_config(std::string(kSteady) + second + "nonsense = 1\n", "[log]\nlevel = 'loud'\n");
+    station.daemon().signal(SIGHUP);
+    ASSERT_TRUE(station.until("the reload is refused", reloads("refused")));
+    EXPECT_TRUE(station.until_logged("log.level: "));
+    EXPECT_TRUE(station.until_logged("nonsense"));
+    EXPECT_THAT(station.daemon().err(), HasSubstr(station.config().string() + ":"));
+    EXPECT_TRUE(station.until_events("steady", 4));
+
+    station.write_config(std::string(kSteady) + second);
+    station.daemon().signal(SIGHUP);
+    ASSERT_TRUE(station.until("the reload is applied", reloads("applied")));
+    EXPECT_TRUE(station.until_events("second", 4));
+    EXPECT_TRUE(station.until_events("steady", 4));
+    station.stop();
+    expect_whole_journal(station);
+}
+
 // 5 times, 50 with CHORUS_LONG=1.
 TEST(KillNine, AtRandomPointsLosesNoEventThatWasPublishedAndReusesNoSeq) {
     const int kills = long_runs() ? 50 : 5;
