@@ -148,7 +148,7 @@ SourceRunner::Outcome SourceRunner::listen(const std::stop_token& stop) {
             skip(*gap);
         } else if (std::holds_alternative<EndOfStream>(item)) {
             outcome = Outcome::kEnded;
-        } else if (live_ && std::chrono::steady_clock::now() - last_sound > silence_timeout_) {
+        } else if (!config_.is_file && std::chrono::steady_clock::now() - last_sound > silence_timeout_) {
             const std::chrono::duration<double> silence = silence_timeout_;
             throw std::runtime_error(fmt::format("{}: no sound for {:g} s", config_.name, silence.count()));
         }

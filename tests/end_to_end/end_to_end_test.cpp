@@ -1,23 +1,20 @@
 // The real programs: a model trained by chorus-train, recordings with known calls, chorusd over real sockets.
 
-#include <arpa/inet.h>
 #include <fmt/format.h>
 #include <gmock/gmock.h>
-#include <netinet/in.h>
 #include <signal.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
-#include <sstream>
 
 #include "model/bundle.h"
 #include "streaming/publisher.h"
 #include "tests/end_to_end/field.h"
 #include "tests/end_to_end/process.h"
+#include "tests/end_to_end/scrape.h"
 
 namespace chorus {
 namespace {
@@ -31,42 +28,6 @@ constexpr int kRate = 48'000;
 constexpr double kSeconds = 13.5;
 const std::vector<Call> kCalls = {
     {0, 2.0, 4.0, "RISER"}, {1, 6.0, 8.0, "STEADY"}, {2, 3.0, 5.0, "TRILLER"}, {2, 9.5, 11.5, "RISER"}};
-
-std::vector<std::string> lines_of(const std::string& text) {
-    std::vector<std::string> lines;
-    std::istringstream stream(text);
-    for (std::string line; std::getline(stream, line);) lines.push_back(line);
-    return lines;
-}
-
-std::string http_get(int port, const std::string& path) {
-    const int fd = socket(AF_INET, SOCK_STREAM, 0);
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_port = htons(static_cast<std::uint16_t>(port));
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    std::string reply;
-    if (connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0) {
-        const auto request = fmt::format("GET {} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", path);
-        EXPECT_EQ(send(fd, request.data(), request.size(), 0), static_cast<ssize_t>(request.size()));
-        char buffer[65536];
-        for (ssize_t n = 0; (n = recv(fd, buffer, sizeof buffer, 0)) > 0;)
-            reply.append(buffer, static_cast<std::size_t>(n));
-    }
-    close(fd);
-    return reply;
-}
-
-// "name{labels} value" lines -> the values of one metric by its whole label text.
-std::map<std::string, double> metric(const std::string& text, const std::string& name) {
-    std::map<std::string, double> values;
-    for (const auto& line : lines_of(text)) {
-        if (!line.starts_with(name + "{")) continue;
-        const auto brace = line.rfind('}');
-        values[line.substr(name.size(), brace + 1 - name.size())] = std::stod(line.substr(brace + 1));
-    }
-    return values;
-}
 
 class EndToEnd : public testing::Test {
   protected:
@@ -170,17 +131,9 @@ TEST_F(EndToEnd, TheServicePublishesWhatDetectFindsAndItsBooksBalance) {
         const auto body = json::parse(message.body);
         if (message.topic == "status.pond-7") {
             last_status = body;
-            const auto text = http_get(std::stoi(*http), "/metrics");
-            const auto pending = metric(text, "chorus_samples_pending");
-            const auto analysed = metric(text, "chorus_samples_analysed_total");
-            for (const auto& [labels, in] : metric(text, "chorus_samples_in_total")) {
-                double dropped = 0;
-                for (const auto& [more, value] : metric(text, "chorus_samples_dropped_total")) {
-                    if (more.starts_with(labels.substr(0, labels.size() - 1))) dropped += value;
-                }
-                EXPECT_EQ(in, analysed.at(labels) + pending.at(labels) + dropped) << labels;
-                ++scrapes;
-            }
+            const Scrape scrape(http_get(std::stoi(*http), "/metrics"));
+            EXPECT_EQ(scrape.imbalance(), "");
+            scrapes += static_cast<int>(scrape.channels());
         } else if (message.topic.starts_with("scores.pond-7.array.")) {
             ++scores;
         } else {

@@ -1,0 +1,112 @@
+// What befalls the service itself: models, configurations, kill -9.
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <signal.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <random>
+#include <thread>
+
+#include "tests/end_to_end/station.h"
+
+namespace chorus {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::HasSubstr;
+namespace fs = std::filesystem;
+
+bool long_runs() {
+    const char* const value = std::getenv("CHORUS_LONG");
+    return value != nullptr && std::string(value) == "1";
+}
+
+std::string contents(const fs::path& path) {
+    std::ifstream file(path, std::ios::binary);
+    return {std::istreambuf_iterator<char>(file), {}};
+}
+
+TEST(FaultOfTheModel, IsOneLineAtTheStart) {
+    Station station(kSteady);
+    const auto whole = contents(station.bundle());
+    auto overwritten = whole;
+    overwritten.replace(8, 64, std::string(64, '#'));
+    for (const auto& broken :
+         {whole.substr(0, whole.size() / 2), overwritten, std::string("no model"), std::string()}) {
+        std::ofstream(station.bundle(), std::ios::binary) << broken;
+        const auto ended = run_program({CHORUSD, "run", "--config", station.config()}, station.folder());
+        EXPECT_EQ(ended.status, 1);
+        EXPECT_EQ(lines_of(ended.err).size(), 1U) << ended.err;
+        EXPECT_THAT(ended.err, HasSubstr(station.bundle().string() + ": "));
+        EXPECT_THAT(ended.err, HasSubstr("chorusd.toml:"));
+    }
+    std::ofstream(station.bundle(), std::ios::binary) << whole;
+    station.start();
+    EXPECT_TRUE(station.until_events("steady", 2));
+    station.stop();
+    expect_whole_journal(station);
+}
+
+TEST(FaultOfTheConfiguration, OnReloadKeepsTheLastGoodOne) {
+    const std::string second =
+        "[[source]]\nname = 'second'\n"
+        "launch = 'audiotestsrc is-live=true wave=pink-noise ! audio/x-raw,rate=16000,channels=1'\n";
+    Station station(kSteady);
+    const auto reloads = [](const std::string& result) {
+        return [result](const Scrape& scrape) {
+            return scrape.sum("chorus_config_reloads_total", {{"result", result}}) == 1;
+        };
+    };
+    station.start();
+    ASSERT_TRUE(station.until_events("steady", 4));
+
+    station.write_config(std::string(kSteady) + second + "nonsense = 1\n", "[log]\nlevel = 'loud'\n");
+    station.daemon().signal(SIGHUP);
+    ASSERT_TRUE(station.until("the reload is refused", reloads("refused")));
+    EXPECT_TRUE(station.until_logged("log.level: "));
+    EXPECT_TRUE(station.until_logged("nonsense"));
+    EXPECT_THAT(station.daemon().err(), HasSubstr(station.config().string() + ":"));
+    EXPECT_TRUE(station.until_events("steady", 4));
+
+    station.write_config(std::string(kSteady) + second);
+    station.daemon().signal(SIGHUP);
+    ASSERT_TRUE(station.until("the reload is applied", reloads("applied")));
+    EXPECT_TRUE(station.until_events("second", 4));
+    EXPECT_TRUE(station.until_events("steady", 4));
+    station.stop();
+    expect_whole_journal(station);
+}
+
+// 5 times, 50 with CHORUS_LONG=1.
+TEST(KillNine, AtRandomPointsLosesNoEventThatWasPublishedAndReusesNoSeq) {
+    const int kills = long_runs() ? 50 : 5;
+    const auto seed = std::random_device()();
+    std::cout << "seed " << seed << std::endl;
+    std::mt19937 random(seed);
+    Station station(kSteady);
+    for (int kill = 0; kill < kills; ++kill) {
+        if (random() % 4 == 0) {
+            // While it starts: the journal is being opened, what the last run left open is being closed.
+            station.start_without_waiting();
+            std::this_thread::sleep_for(std::chrono::milliseconds(random() % 1500));
+        } else {
+            station.start();
+            ASSERT_TRUE(station.until_events("steady", static_cast<int>(random() % 6)));
+            std::this_thread::sleep_for(std::chrono::milliseconds(random() % 250));
+        }
+        station.kill();
+        if (fs::exists(station.journal())) station.expect_sound_journal();
+        ASSERT_FALSE(testing::Test::HasFailure()) << "kill " << kill + 1;
+    }
+    station.start();
+    ASSERT_TRUE(station.until_events("steady", 4));
+    station.stop();
+    expect_whole_journal(station);
+}
+
+}  // namespace
+}  // namespace chorus

@@ -1,0 +1,227 @@
+// Sources that fail as they do in the field, each beside one that nothing is done to.
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <signal.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "tests/end_to_end/station.h"
+#include "tests/end_to_end/tcp_proxy.h"
+
+namespace chorus {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::HasSubstr;
+namespace fs = std::filesystem;
+
+std::string source(const std::string& name, const std::string& sound) {
+    return fmt::format("[[source]]\nname = '{}'\n{}\n", name, sound);
+}
+
+std::string rtsp_source(int port) {
+    return source("camera", fmt::format("rtsp = 'rtsp://127.0.0.1:{}/audio'\nlatency_ms = 100", port));
+}
+
+std::string rtp_source(int port) {
+    return source("array", fmt::format("rtp = {{ port = {}, rate_hz = 16000, channels = 2 }}", port));
+}
+
+std::vector<std::string> rtp_sender(int port) {
+    return gst_launch(
+        fmt::format("audiotestsrc is-live=true wave=pink-noise ! audio/x-raw,format=S16BE,rate=16000,"
+                    "channels=2 ! rtpL16pay ! udpsink host=127.0.0.1 port={}",
+                    port));
+}
+
+std::string tcp_source(int port) {
+    return source("array", fmt::format("launch = 'tcpclientsrc host=127.0.0.1 port={} ! rawaudioparse pcm-format=s16le "
+                                       "sample-rate=16000 num-channels=1'",
+                                       port));
+}
+
+std::vector<std::string> tcp_sender(int port) {
+    return gst_launch(
+        fmt::format("audiotestsrc is-live=true wave=pink-noise ! audio/x-raw,format=S16LE,rate=16000,"
+                    "channels=1 ! tcpserversink host=127.0.0.1 port={}",
+                    port));
+}
+
+// What every fault of a source must leave alone.
+class FaultOfASource : public testing::Test {
+  protected:
+    static bool is_up(const Scrape& scrape, const std::string& name) {
+        return scrape.sum("chorus_source_up", {{"source", name}}) == 1;
+    }
+    static bool is_down(const Scrape& scrape, const std::string& name) {
+        return scrape.sum("chorus_source_up", {{"source", name}}) == 0;
+    }
+    // The fault is noticed and the other source goes on; after `mend` the source comes back and is heard.
+    static void expect_down_and_back(Station& station, const std::string& name, const std::function<void()>& harm,
+                                     const std::function<void()>& mend) {
+        ASSERT_TRUE(station.until_events(name, 2, 60s));
+        harm();
+        ASSERT_TRUE(station.until(name + " is down", [&](const Scrape& scrape) { return is_down(scrape, name); }));
+        EXPECT_THAT(station.health(), testing::StartsWith("HTTP/1.1 503 "));
+        EXPECT_THAT(station.health(), HasSubstr("source " + name));
+        EXPECT_THAT(station.daemon().err(), HasSubstr("; trying again in "));
+        EXPECT_TRUE(station.until_events("steady", 4));
+        mend();
+        ASSERT_TRUE(station.until(
+            name + " is up", [&](const Scrape& scrape) { return is_up(scrape, name); }, 60s));
+        EXPECT_TRUE(station.until_events(name, 2, 60s));
+        EXPECT_GE(station.last_scrape().sum("chorus_source_reconnects_total", {{"source", name}}), 1);
+        EXPECT_GT(station.last_scrape().sum("chorus_gap_seconds_total", {{"source", name}}), 0);
+        expect_steady_unharmed(station);
+    }
+    static void expect_steady_unharmed(Station& station) {
+        EXPECT_EQ(station.last_scrape().sum("chorus_source_reconnects_total", {{"source", "steady"}}), 0);
+        EXPECT_EQ(station.last_scrape().sum("chorus_gaps_total", {{"source", "steady"}}), 0);
+        EXPECT_EQ(station.last_scrape().sum("chorus_samples_dropped_total", {{"source", "steady"}}), 0);
+        station.stop();
+        expect_whole_journal(station);
+    }
+};
+
+TEST_F(FaultOfASource, RtpThatStallsIsDownByItsSilenceAndComesBack) {
+    const int port = free_port();
+    Station station(rtp_source(port) + kSteady);
+    Process sender(rtp_sender(port), station.folder());
+    station.start();
+    expect_down_and_back(
+        station, "array", [&] { sender.signal(SIGSTOP); }, [&] { sender.signal(SIGCONT); });
+}
+
+TEST_F(FaultOfASource, ATcpConnectionThatStallsWithoutClosingIsOpenedAgain) {
+    const int port = free_port();
+    Station station(tcp_source(port) + kSteady);
+    Process sender(tcp_sender(port), station.folder());
+    station.start();
+    expect_down_and_back(
+        station, "array", [&] { sender.signal(SIGSTOP); }, [&] { sender.signal(SIGCONT); });
+}
+
+TEST_F(FaultOfASource, AHalfOpenRtspConnectionIsOpenedAgain) {
+    const int port = free_port();
+    TcpProxy proxy(port);
+    Station station(rtsp_source(proxy.port()) + kSteady);
+    Process server({RTSP_SERVER, std::to_string(port), "16000", "1"}, station.folder());
+    ASSERT_TRUE(server.wait_for_line("listening on ", 20s));
+    station.start();
+    expect_down_and_back(
+        station, "camera", [&] { proxy.forward(false); }, [&] { proxy.forward(true); });
+}
+
+TEST_F(FaultOfASource, AnRtspServerThatWasKilledComesBackWithAnotherRateAndChannelCount) {
+    const int port = free_port();
+    Station station(rtsp_source(port) + kSteady);
+    auto server = std::make_unique<Process>(std::vector<std::string>{RTSP_SERVER, std::to_string(port), "16000", "1"},
+                                            station.folder());
+    ASSERT_TRUE(server->wait_for_line("listening on ", 20s));
+    station.start();
+    expect_down_and_back(
+        station, "camera", [&] { server.reset(); },
+        [&] {
+            server = std::make_unique<Process>(
+                std::vector<std::string>{RTSP_SERVER, std::to_string(port), "48000", "2"}, station.folder());
+        });
+    const auto& last = station.seen().rbegin();
+    EXPECT_TRUE(std::any_of(station.seen().begin(), station.seen().end(), [](const auto& each) {
+        return each.second["source"] == "camera" && each.second["channel"] == 1 &&
+               each.second["sample_rate_hz"] == 48000;
+    })) << last->second.dump();
+}
+
+TEST_F(FaultOfASource, ASenderThatWasKilledIsWaitedFor) {
+    const int port = free_port();
+    Station station(tcp_source(port) + kSteady);
+    auto sender = std::make_unique<Process>(tcp_sender(port), station.folder());
+    station.start();
+    expect_down_and_back(
+        station, "array", [&] { sender.reset(); },
+        [&] { sender = std::make_unique<Process>(tcp_sender(port), station.folder()); });
+}
+
+TEST_F(FaultOfASource, RateAndChannelCountMayChangeWhileItRuns) {
+    Station station(
+        source("array",
+               "launch = '''concat name=both "
+               "audiotestsrc is-live=true wave=pink-noise num-buffers=40 samplesperbuffer=800 ! "
+               "audio/x-raw,rate=16000,channels=1 ! both. "
+               "audiotestsrc is-live=true wave=pink-noise ! audio/x-raw,rate=44100,channels=3 ! both. both.'''") +
+        kSteady);
+    station.start();
+    ASSERT_TRUE(station.until("the third channel is analysed", [](const Scrape& scrape) {
+        return scrape.sum("chorus_samples_analysed_total", {{"source", "array"}, {"channel", "2"}}) > 0;
+    }));
+    EXPECT_TRUE(station.until_events("array", 6));
+    EXPECT_EQ(station.last_scrape().sum("chorus_source_reconnects_total", {{"source", "array"}}), 0);
+    std::map<int, int> events_at_rate;
+    for (const auto& [seq, event] : station.seen()) {
+        if (event["source"] == "array") ++events_at_rate[event["sample_rate_hz"]];
+    }
+    EXPECT_GT(events_at_rate[16000], 0);
+    EXPECT_GT(events_at_rate[44100], 0);
+    expect_steady_unharmed(station);
+}
+
+TEST_F(FaultOfASource, BlocksOfAnySizeCutAnywhereGiveTheSameEvents) {
+    // The same sound, which is another in each channel, whole and cut within samples. Both go on for ever, so what both
+    // have said is compared.
+    const std::string sound =
+        "interleave name=all channel-positions-from-input=false "
+        "audiotestsrc is-live=true wave=saw freq=0.7 ! audio/x-raw,format=S16LE,rate=16000,channels=1 ! all. "
+        "audiotestsrc is-live=true wave=ticks tick-interval=370000000 ! "
+        "audio/x-raw,format=S16LE,rate=16000,channels=1 ! all. "
+        "audiotestsrc is-live=true wave=ticks sine-periods-per-tick=300 tick-interval=810000000 ! "
+        "audio/x-raw,format=S16LE,rate=16000,channels=1 ! all. "
+        "all.";
+    Station station(source("whole", "launch = '" + sound + "'") +
+                    source("cut", "launch = '" + sound + " ! rndbuffersize min=1 max=4999 seed=7'"));
+    station.start();
+    ASSERT_TRUE(station.until_events("whole", 30));
+    ASSERT_TRUE(station.until_events("cut", 30));
+    station.stop();
+    std::map<std::string, std::map<std::pair<int, std::int64_t>, double>> means;
+    for (const auto& [seq, event] : station.seen()) {
+        if (event["phase"] != "close")
+            means[event["source"]][{event["channel"], event["end_sample"]}] = event["mean_score"];
+    }
+    int compared = 0;
+    for (const auto& [place, mean] : means["cut"]) {
+        const auto whole = means["whole"].find(place);
+        if (whole == means["whole"].end()) continue;
+        EXPECT_EQ(whole->second, mean) << "channel " << place.first << " to sample " << place.second;
+        ++compared;
+    }
+    EXPECT_GE(compared, 20);
+    expect_whole_journal(station);
+}
+
+TEST_F(FaultOfASource, AClockThatIsSetNeitherReordersNorDoublesEvents) {
+    constexpr const char* kLibrary = "/usr/$LIB/faketime/libfaketime.so.1";
+    const int port = free_port();
+    Station station(rtp_source(port) + kSteady);
+    const auto time = station.folder() / "time";
+    std::ofstream(time) << "+0\n";
+    Process sender(rtp_sender(port), station.folder());
+    station.start({std::string("LD_PRELOAD=") + kLibrary, "FAKETIME_TIMESTAMP_FILE=" + time.string(),
+                   "FAKETIME_DONT_FAKE_MONOTONIC=1", "FAKETIME_NO_CACHE=1"});
+    ASSERT_TRUE(station.until_events("steady", 4));
+    const auto day_of = [&] { return station.seen().rbegin()->second["end"].get<std::string>().substr(0, 10); };
+    const auto today = day_of();
+    for (const char* step : {"+10d", "-10d"}) {
+        const auto before = day_of();
+        std::ofstream(time) << step << '\n';
+        ASSERT_TRUE(station.until(std::string("events are dated by the clock set by ") + step,
+                                  [&](const Scrape&) { return day_of() != before && day_of() != today; }));
+        EXPECT_TRUE(station.until_events("steady", 4));
+        EXPECT_TRUE(station.until_events("array", 4));
+    }
+    expect_steady_unharmed(station);
+}
+
+}  // namespace
+}  // namespace chorus

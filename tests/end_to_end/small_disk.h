@@ -1,0 +1,37 @@
+#pragma once
+
+#include <filesystem>
+
+namespace chorus {
+
+/// A file system of a few MiB of its own, as root can make one.
+class SmallDisk {
+  public:
+    enum class Kind { kMemory, kExt4 };
+
+    /// Mounts it on `folder`; throws std::runtime_error where that is not allowed (no root, a container).
+    SmallDisk(Kind kind, const std::filesystem::path& folder);
+    ~SmallDisk();
+    SmallDisk(const SmallDisk&) = delete;
+    SmallDisk& operator=(const SmallDisk&) = delete;
+
+    const std::filesystem::path& folder() const { return folder_; }
+
+    /// Not a byte more can be written to it.
+    void fill();
+    void make_room();
+    /// What the kernel does to an ext4 on which it met an error: no write succeeds from now on, whatever is open.
+    void turn_read_only();
+    /// Checked and mounted anew, as after a restart of the machine.
+    void repair();
+
+  private:
+    void mount() const;
+    void unmount() const;
+
+    Kind kind_;
+    std::filesystem::path folder_;
+    std::filesystem::path image_;
+};
+
+}  // namespace chorus
