@@ -87,7 +87,7 @@ void SourceRunner::run(const std::stop_token& stop) {
                 if (!wait(stop, kLook)) break;
                 continue;
             }
-            if (!live_) return enter(SourceState::kEnded, "");
+            if (config_.is_file) return enter(SourceState::kEnded, "");
             throw std::runtime_error(fmt::format("{}: the stream ended", config_.name));
         } catch (const std::exception&) {
             const auto message = current_exception_message();

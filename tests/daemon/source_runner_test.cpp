@@ -195,14 +195,12 @@ TEST(SourceRunner, KeepsItsBooksThroughAnySequenceOfBlocksGapsAndFormats) {
     }
 }
 
-TEST(SourceRunner, APipelineThatIsNotLiveEndsWithItsStream) {
-    auto config = config_for("tape");
+TEST(SourceRunner, OpensAgainAStreamThatEndsThoughGStreamerDoesNotCallItLive) {
+    auto config = config_for("stream");
     config.sources[0].launch = "audiotestsrc num-buffers=200 ! audio/x-raw,rate=16000,channels=2";
     Station station(config, open_source);
-    ASSERT_TRUE(station.pipeline.wait_finished(60s));
-    EXPECT_EQ(station.source().state, SourceState::kEnded);
-    EXPECT_EQ(station.source().channels[1].samples.in, 200 * 1024);
-    EXPECT_EQ(station.source().reconnects, 0);
+    ASSERT_TRUE(eventually([&] { return station.source().reconnects >= 1; }));
+    EXPECT_GE(station.source().channels[1].samples.in, 200 * 1024);
 }
 
 TEST(SourceRunner, OpensAgainARealPipelineThatStallsWithoutClosing) {

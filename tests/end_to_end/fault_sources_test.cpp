@@ -206,19 +206,38 @@ TEST_F(FaultOfASource, AClockThatIsSetNeitherReordersNorDoublesEvents) {
     Station station(rtp_source(port) + kSteady);
     const auto time = station.folder() / "time";
     std::ofstream(time) << "+0\n";
-    Process sender(rtp_sender(port), station.folder());
+    auto sender = std::make_unique<Process>(rtp_sender(port), station.folder());
     station.start({std::string("LD_PRELOAD=") + kLibrary, "FAKETIME_TIMESTAMP_FILE=" + time.string(),
                    "FAKETIME_DONT_FAKE_MONOTONIC=1", "FAKETIME_NO_CACHE=1"});
     ASSERT_TRUE(station.until_events("steady", 4));
-    const auto day_of = [&] { return station.seen().rbegin()->second["end"].get<std::string>().substr(0, 10); };
-    const auto today = day_of();
+    ASSERT_TRUE(station.until_events("array", 4));
+    // When the source's latest event began.
+    const auto day_of = [&](const std::string& name) {
+        for (auto each = station.seen().rbegin(); each != station.seen().rend(); ++each) {
+            if (each->second["source"] == name) return each->second["start"].get<std::string>().substr(0, 10);
+        }
+        return std::string();
+    };
+    const auto today = day_of("array");
+    int steps = 0;
     for (const char* step : {"+10d", "-10d"}) {
-        const auto before = day_of();
+        const auto before = day_of("array");
         std::ofstream(time) << step << '\n';
-        ASSERT_TRUE(station.until(std::string("events are dated by the clock set by ") + step,
-                                  [&](const Scrape&) { return day_of() != before && day_of() != today; }));
+        ++steps;
+        ASSERT_TRUE(station.until("both sources have noticed", [&](const Scrape& scrape) {
+            return scrape.sum("chorus_clock_steps_total", {{"source", "array"}}) == steps &&
+                   scrape.sum("chorus_clock_steps_total", {{"source", "steady"}}) == steps;
+        }));
+        // What began before keeps its start; what begins from now on has the new time.
         EXPECT_TRUE(station.until_events("steady", 4));
-        EXPECT_TRUE(station.until_events("array", 4));
+        EXPECT_EQ(day_of("steady"), today);
+        sender.reset();
+        ASSERT_TRUE(station.until("array is down", [&](const Scrape& scrape) { return is_down(scrape, "array"); }));
+        sender = std::make_unique<Process>(rtp_sender(port), station.folder());
+        ASSERT_TRUE(station.until("array is up", [&](const Scrape& scrape) { return is_up(scrape, "array"); }));
+        ASSERT_TRUE(station.until_events("array", 4));
+        EXPECT_NE(day_of("array"), today);
+        EXPECT_NE(day_of("array"), before);
     }
     expect_steady_unharmed(station);
 }
