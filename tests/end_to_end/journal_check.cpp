@@ -72,6 +72,9 @@ JournalSummary expect_journal_holds(const fs::path& journal, const fs::path& cop
                 body["end_sample"].get<std::int64_t>() - before->second["end_sample"].get<std::int64_t>();
             EXPECT_GE(grown, body["phase"] == "update" ? 1 : 0) << row.body;
             EXPECT_EQ(body["start"], before->second["start"]) << row.body;
+            if (body["end"].is_string()) {
+                EXPECT_GE(body["end"].get<std::string>(), before->second["end"].get<std::string>()) << row.body;
+            }
         }
         last_of[id] = body;
         kept[row.seq] = body;
