@@ -4,8 +4,8 @@
   soak.py [--hours 24] [--channels 8] [--rate 48000] [--faults] [--chorusd PROGRAM] [--model BUNDLE]
 
 This process writes `--hours` of sound (the demo's calls, over and over) into a FIFO that the daemon reads as fast as it can
-analyse it, and samples the daemon's resident memory, descriptors and threads, and its books. Each class has half its threshold,
-so that events come often. With --faults, meanwhile:
+analyse it, and samples the daemon's resident memory, descriptors and threads, and its books. Each class has half its
+threshold, so that events come often. With --faults, meanwhile:
   - five live sources fail again and again, each in its way: an error, an end, a stall, a refused connection, lost buffers;
   - subscribers come and go, half of them without reading; HTTP requests are broken off;
   - the configuration is reloaded by SIGHUP, in turn faulty and good.
@@ -133,6 +133,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         fifo = os.path.join(folder, "sound")
         os.mkfifo(fifo)
+        held = os.open(fifo, os.O_RDWR)  # so that the stream doesn't end, and opening it never waits
         sections = f"""
 [analysis]
 silence_timeout_seconds = 2.0
@@ -155,17 +156,19 @@ launch = "filesrc location={fifo} ! rawaudioparse pcm-format=s16le sample-rate={
             samples = []
             problem = None
             while writer.is_alive() and not problem:
-                time.sleep(0.5 if arguments.hours < 1 else 5)
+                writer.join(timeout=0.5 if arguments.hours < 1 else 5)
                 if bench.process.poll() is not None:
                     raise SystemExit(f"chorusd ended:\n{bench.log()[-4000:]}")
                 scrape = bench.scrape()
                 problem = scrape.imbalance()
                 samples.append(bench.resources())
             seconds = time.monotonic() - bench.started
+            scrape = bench.scrape()
             stop.set()
             for thread in threads:
                 thread.join(timeout=5)
             status = bench.stop()
+            os.close(held)
             rows = bench.check_journal()
             channel_hours = scrape.sum("chorus_samples_in_total", source="array") / arguments.rate / 3600
             print(f"{channel_hours:.2f} channel-hours in {seconds:.0f} s{' with faults' if arguments.faults else ''}:"
