@@ -39,8 +39,9 @@ class Security : public testing::Test {
         return make("chorusd.toml",
                     fmt::format("[station]\nname = 'pond-7'\n[model]\nbundle = '{}'\n[publish]\nendpoint = "
                                 "'tcp://127.0.0.1:*'\nstatus_seconds = 0.1\n[[source]]\nname = "
-                                "'gate'\n{}\n[http]\nlisten = '127.0.0.1:0'\n{}\n",
-                                STARTER_BUNDLE, source, rest));
+                                "'gate'\n{}\n[http]\nlisten = '127.0.0.1:0'\n[journal]\npath = "
+                                "'{}'\n[replay]\nendpoint = 'tcp://127.0.0.1:*'\n{}\n",
+                                STARTER_BUNDLE, source, (folder_ / "journal.db").string(), rest));
     }
     // Makes NAME.key and NAME.pub; the public key.
     std::string keygen(const std::string& name) const {
@@ -105,6 +106,16 @@ TEST_F(Security, OnlyAllowedKeysHearTheStation) {
     EXPECT_EQ(listen(endpoint, {"--server-key=" + station, own("stranger.key")}, "1").status, 1);
     EXPECT_EQ(listen(endpoint, {"--server-key=" + lab, own("lab.key")}, "1").status, 1) << "another server's key";
     EXPECT_EQ(listen(endpoint, {}, "1").status, 1) << "no keys";
+
+    const auto replaying = daemon.wait_for_line("replaying on ", 60s);
+    ASSERT_TRUE(replaying) << daemon.err();
+    const auto replay = [&](const char* key, const char* timeout) {
+        return run_program(
+            {CHORUSD, "replay", *replaying, "--after", "0", "--timeout", timeout, "--server-key=" + station, own(key)},
+            folder_);
+    };
+    EXPECT_EQ(replay("lab.key", "60").status, 0);
+    EXPECT_EQ(replay("stranger.key", "1").status, 1);
     EXPECT_TRUE(daemon.wait_for_line("client(s) refused, the last from 127.0.0.1", 60s)) << daemon.err();
 
     EXPECT_EQ(listen(endpoint, {"--server-key=" + station}, "1").status, 2);

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gst/rtsp-server/rtsp-server.h>
 
+#include <optional>
 #include <thread>
 
 #include "recording.h"
@@ -16,10 +17,15 @@ namespace {
 using namespace std::chrono_literals;
 using namespace testing_tools;
 
-/// Serves one stream at rtsp://127.0.0.1:PORT/audio while it lives.
+struct Login {
+    const char* user;
+    const char* password;
+};
+
+/// Serves one stream at rtsp://127.0.0.1:PORT/audio while it lives; with a login, to those who have it.
 class RtspServer {
   public:
-    explicit RtspServer(const std::string& launch) {
+    explicit RtspServer(const std::string& launch, std::optional<Login> login = std::nullopt) {
         gst_init(nullptr, nullptr);
         g_main_context_push_thread_default(context_);
         gst_rtsp_server_set_address(server_, "127.0.0.1");
@@ -27,6 +33,7 @@ class RtspServer {
         GstRTSPMountPoints* const mounts = gst_rtsp_server_get_mount_points(server_);
         GstRTSPMediaFactory* const factory = gst_rtsp_media_factory_new();
         gst_rtsp_media_factory_set_launch(factory, launch.c_str());
+        if (login) ask_for(*login, factory);
         gst_rtsp_mount_points_add_factory(mounts, "/audio", factory);
         g_object_unref(mounts);
         source_ = gst_rtsp_server_attach(server_, context_);
@@ -58,6 +65,20 @@ class RtspServer {
     }
 
   private:
+    void ask_for(const Login& login, GstRTSPMediaFactory* factory) {
+        GstRTSPAuth* const auth = gst_rtsp_auth_new();
+        GstRTSPToken* const token =
+            gst_rtsp_token_new(GST_RTSP_TOKEN_MEDIA_FACTORY_ROLE, G_TYPE_STRING, "listener", nullptr);
+        gchar* const basic = gst_rtsp_auth_make_basic(login.user, login.password);
+        gst_rtsp_auth_add_basic(auth, basic, token);
+        gst_rtsp_server_set_auth(server_, auth);
+        gst_rtsp_media_factory_add_role(factory, "listener", GST_RTSP_PERM_MEDIA_FACTORY_ACCESS, G_TYPE_BOOLEAN, TRUE,
+                                        GST_RTSP_PERM_MEDIA_FACTORY_CONSTRUCT, G_TYPE_BOOLEAN, TRUE, nullptr);
+        g_free(basic);
+        gst_rtsp_token_unref(token);
+        g_object_unref(auth);
+    }
+
     GMainContext* const context_ = g_main_context_new();
     GMainLoop* const loop_ = g_main_loop_new(context_, FALSE);
     GstRTSPServer* const server_ = gst_rtsp_server_new();
@@ -99,6 +120,44 @@ TEST_P(RtspSource, IsDatedByItsSender) {
         ASSERT_TRUE(next->sender_time && next->capture_time);
         const std::chrono::duration<double> since = *next->capture_time - *block.capture_time;
         EXPECT_NEAR(since.count(), static_cast<double>(next->first_sample - block.first_sample) / 48'000, 0.05);
+    }
+}
+
+// Why a source fails; empty when sound comes.
+std::string failure_of(const GStreamerOptions& options) {
+    try {
+        const auto source = open_gstreamer_source(options);
+        for (const auto deadline = std::chrono::steady_clock::now() + 20s;
+             std::chrono::steady_clock::now() < deadline;) {
+            if (std::holds_alternative<AudioBlock>(source->read(200ms))) return "";
+        }
+        return "neither sound nor an error";
+    } catch (const std::runtime_error& error) {
+        return error.what();
+    }
+}
+
+TEST(RtspLogin, OpensTheStreamAndShowsInNoError) {
+    const RtspServer server(
+        "( audiotestsrc is-live=true ! audio/x-raw,rate=48000 ! audioconvert ! rtpL16pay name=pay0 )",
+        Login{"frog", "tad/pole"});
+    const auto launch = launch_for_rtsp(server.url() + "?token=spawn", 100);
+    EXPECT_EQ(failure_of({.name = "camera",
+                          .launch = launch_for_rtsp(server.url(), 100),
+                          .rtsp_user = "frog",
+                          .rtsp_password = "tad/pole"}),
+              "");
+    const auto address = server.url().substr(std::string("rtsp://").size());
+    for (const auto& error :
+         {failure_of({.name = "camera", .launch = launch}),
+          failure_of({.name = "camera", .launch = launch, .rtsp_user = "newt", .rtsp_password = "tad/pole"}),
+          failure_of({.name = "camera", .launch = launch, .rtsp_user = "frog", .rtsp_password = "newt"}),
+          failure_of(
+              {.name = "camera", .launch = launch_for_rtsp("rtsp://frog:newt@" + address + "?token=spawn", 100)})}) {
+        EXPECT_THAT(error, testing::StartsWith("camera: "));
+        for (const char* secret : {"frog", "newt", "tad", "pole", "spawn"}) {
+            EXPECT_THAT(error, testing::Not(testing::HasSubstr(secret)));
+        }
     }
 }
 
