@@ -96,9 +96,9 @@ TEST(LiveSource, LosesTheOldestSoundWhenNobodyReadsAndCountsIt) {
     EXPECT_TRUE(source->is_live());
     const auto recording = record(*source);
     EXPECT_TRUE(recording.ended);
-    EXPECT_THAT(recording.gaps, Not(IsEmpty()));
+    EXPECT_LT(static_cast<std::int64_t>(recording.samples.size()), kTotal);
 
-    // What was lost before the first block has no index.
+    // What was lost before the first block has no index; on a busy machine that is all that is lost.
     const auto begin = index_of(recording.blocks.front().samples.front());
     for (const auto& block : recording.blocks) {
         ASSERT_EQ(begin + block.first_sample, index_of(block.samples.front()));
