@@ -1,7 +1,10 @@
 #pragma once
 
+#include <sys/stat.h>
+
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -22,6 +25,14 @@ class TemporaryFolder {
     }
     TemporaryFolder(const TemporaryFolder&) = delete;
     TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+
+    /// A file in it with this text and mode; returns its path.
+    std::string make(std::string_view name, std::string_view text, mode_t mode = 0600) const {
+        const auto path = (path_ / name).string();
+        std::ofstream(path) << text;
+        chmod(path.c_str(), mode);
+        return path;
+    }
 
     const std::filesystem::path& path() const { return path_; }
     std::filesystem::path operator/(std::string_view name) const { return path_ / name; }

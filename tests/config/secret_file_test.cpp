@@ -10,6 +10,8 @@
 #include <functional>
 #include <stdexcept>
 
+#include "tests/temporary_folder.h"
+
 namespace chorus {
 namespace {
 
@@ -21,21 +23,11 @@ namespace fs = std::filesystem;
 
 class SecretFile : public testing::Test {
   protected:
-    SecretFile() {
-        std::string folder = (fs::temp_directory_path() / "chorus-secret-XXXXXX").string();
-        folder_ = mkdtemp(folder.data());
-        unsetenv("CREDENTIALS_DIRECTORY");
-    }
-    ~SecretFile() override {
-        unsetenv("CREDENTIALS_DIRECTORY");
-        fs::remove_all(folder_);
-    }
+    SecretFile() { unsetenv("CREDENTIALS_DIRECTORY"); }
+    ~SecretFile() override { unsetenv("CREDENTIALS_DIRECTORY"); }
 
     std::string make(const std::string& name, mode_t mode, const std::string& text = "hush-hush") const {
-        const auto path = (folder_ / name).string();
-        std::ofstream(path) << text;
-        chmod(path.c_str(), mode);
-        return path;
+        return folder_.make(name, text, mode);
     }
 
     static std::string fault_of(const std::string& path, std::string (*read)(const std::string&) = read_secret_file) {
@@ -47,7 +39,7 @@ class SecretFile : public testing::Test {
         return "";
     }
 
-    fs::path folder_;
+    TemporaryFolder folder_;
 };
 
 TEST_F(SecretFile, IsReadWhenItsOwnerAloneMayReadIt) {
@@ -73,7 +65,7 @@ TEST_F(SecretFile, IsRefusedWhenItBelongsToAnotherUser) {
 TEST_F(SecretFile, MayBeACredentialAsSystemdMakesThem) {
     make("curve.key", 0440);
     EXPECT_THAT(fault_of("credential:curve.key"), HasSubstr("LoadCredential=curve.key:FILE"));
-    setenv("CREDENTIALS_DIRECTORY", folder_.c_str(), 1);
+    setenv("CREDENTIALS_DIRECTORY", folder_.path().c_str(), 1);
     EXPECT_EQ(read_secret_file("credential:curve.key"), "hush-hush");
     EXPECT_EQ(read_secret_file((folder_ / "curve.key").string()), "hush-hush");
     make("curve.key", 0444);
@@ -94,7 +86,7 @@ TEST_F(SecretFile, IsOneLineWhenItIsAPassword) {
 }
 
 TEST_F(SecretFile, IsAnOrdinaryFileOfModestSize) {
-    EXPECT_THAT(fault_of(folder_.string()), HasSubstr("is not a regular file"));
+    EXPECT_THAT(fault_of(folder_.path().string()), HasSubstr("is not a regular file"));
     EXPECT_THAT(fault_of("/dev/zero"), HasSubstr("is not a regular file"));
     const auto fifo = (folder_ / "fifo").string();
     ASSERT_EQ(mkfifo(fifo.c_str(), 0600), 0);

@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "config/config_reader.h"
+#include "tests/temporary_folder.h"
 
 namespace chorus {
 namespace {
@@ -145,23 +146,14 @@ TEST(Config, RefusesToPublishBeyondLoopback) {
 /// Files that a configuration names, in a folder of their own.
 class ConfigFiles : public testing::Test {
   protected:
-    ConfigFiles() {
-        std::string folder = (std::filesystem::temp_directory_path() / "chorus-config-XXXXXX").string();
-        folder_ = mkdtemp(folder.data());
-    }
-    ~ConfigFiles() override { std::filesystem::remove_all(folder_); }
-
     std::string make(const std::string& name, const std::string& text, mode_t mode = 0600) const {
-        const auto path = (folder_ / name).string();
-        std::ofstream(path) << text;
-        chmod(path.c_str(), mode);
-        return path;
+        return folder_.make(name, text, mode);
     }
     std::string curve_section(const std::string& secret, const std::string& allowed) const {
         return "[curve]\nsecret_key_file = '" + secret + "'\nallowed_keys_file = '" + allowed + "'\n";
     }
 
-    std::filesystem::path folder_;
+    TemporaryFolder folder_;
     const std::string beyond_ = "[publish]\nendpoint = 'tcp://0.0.0.0:7740'\n";
 };
 

@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "daemon/http_server.h"
+#include "tests/temporary_folder.h"
 
 namespace chorus {
 namespace {
@@ -46,17 +47,12 @@ Ran run(const std::string& command) {
 class Certificate {
   public:
     Certificate() {
-        std::string folder = (fs::temp_directory_path() / "chorus-tls-XXXXXX").string();
-        folder_ = mkdtemp(folder.data());
         EXPECT_EQ(run(fmt::format("openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=station -addext "
                                   "subjectAltName=IP:127.0.0.1 -keyout {0}/key.pem -out {0}/certificate.pem",
-                                  folder_.string()))
+                                  folder_.path().string()))
                       .status,
                   0);
     }
-    ~Certificate() { fs::remove_all(folder_); }
-    Certificate(const Certificate&) = delete;
-    Certificate& operator=(const Certificate&) = delete;
 
     std::string pem() const { return text("certificate.pem") + text("key.pem"); }
     std::string path() const { return (folder_ / "certificate.pem").string(); }
@@ -67,7 +63,7 @@ class Certificate {
         all << std::ifstream(folder_ / name).rdbuf();
         return all.str();
     }
-    fs::path folder_;
+    TemporaryFolder folder_;
 };
 
 std::map<std::string, HttpServer::Page> one_page() {

@@ -55,7 +55,7 @@ class StationFile : public testing::Test {
         return {};
     }
 
-    testing_tools::TemporaryFolder folder_;
+    TemporaryFolder folder_;
 };
 
 TEST_F(StationFile, ReadsEachClassesNumberOfWindows) {

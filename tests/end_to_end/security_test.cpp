@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "tests/end_to_end/process.h"
+#include "tests/temporary_folder.h"
 
 namespace chorus {
 namespace {
@@ -23,17 +24,8 @@ constexpr const char* kLiveSound = "launch = 'audiotestsrc is-live=true ! audio/
 
 class Security : public testing::Test {
   protected:
-    Security() {
-        std::string folder = (fs::temp_directory_path() / "chorus-security-XXXXXX").string();
-        folder_ = mkdtemp(folder.data());
-    }
-    ~Security() override { fs::remove_all(folder_); }
-
     std::string make(const std::string& name, const std::string& text, mode_t mode = 0600) const {
-        const auto path = (folder_ / name).string();
-        std::ofstream(path) << text;
-        chmod(path.c_str(), mode);
-        return path;
+        return folder_.make(name, text, mode);
     }
     std::string config(const std::string& source, const std::string& rest = "") const {
         return make("chorusd.toml",
@@ -45,17 +37,17 @@ class Security : public testing::Test {
     }
     // Makes NAME.key and NAME.pub; the public key.
     std::string keygen(const std::string& name) const {
-        const auto made = run_program({CHORUSD, "keygen", "--out", folder_ / name}, folder_);
+        const auto made = run_program({CHORUSD, "keygen", "--out", folder_ / name}, folder_.path());
         EXPECT_EQ(made.status, 0) << made.err;
         return made.out.substr(0, made.out.find('\n'));
     }
     Finished listen(const std::string& endpoint, const std::vector<std::string>& keys, const char* timeout) const {
         std::vector<std::string> command = {CHORUSD, "listen", endpoint, "--count", "1", "--timeout", timeout};
         command.insert(command.end(), keys.begin(), keys.end());
-        return run_program(command, folder_);
+        return run_program(command, folder_.path());
     }
 
-    fs::path folder_;
+    TemporaryFolder folder_;
 };
 
 TEST_F(Security, KeygenNeverOverwritesAndKeepsItsSecret) {
@@ -71,7 +63,7 @@ TEST_F(Security, KeygenNeverOverwritesAndKeepsItsSecret) {
     EXPECT_EQ(shown.str(), public_key + "\n");
     EXPECT_THAT(secret.str(), Not(HasSubstr(public_key)));
 
-    const auto again = run_program({CHORUSD, "keygen", "--out", folder_ / "station"}, folder_);
+    const auto again = run_program({CHORUSD, "keygen", "--out", folder_ / "station"}, folder_.path());
     EXPECT_EQ(again.status, 1);
     EXPECT_THAT(again.err, HasSubstr("station.key: File exists"));
     std::stringstream kept;
@@ -79,10 +71,10 @@ TEST_F(Security, KeygenNeverOverwritesAndKeepsItsSecret) {
     EXPECT_EQ(kept.str(), secret.str());
 
     fs::remove(folder_ / "station.key");
-    EXPECT_EQ(run_program({CHORUSD, "keygen", "--out", folder_ / "station"}, folder_).status, 1);
+    EXPECT_EQ(run_program({CHORUSD, "keygen", "--out", folder_ / "station"}, folder_.path()).status, 1);
     EXPECT_FALSE(fs::exists(folder_ / "station.key")) << "half a pair";
-    EXPECT_EQ(run_program({CHORUSD, "keygen", "--help"}, folder_).status, 0);
-    EXPECT_EQ(run_program({CHORUSD, "keygen", "station"}, folder_).status, 2);
+    EXPECT_EQ(run_program({CHORUSD, "keygen", "--help"}, folder_.path()).status, 0);
+    EXPECT_EQ(run_program({CHORUSD, "keygen", "station"}, folder_.path()).status, 2);
 }
 
 TEST_F(Security, OnlyAllowedKeysHearTheStation) {
@@ -92,7 +84,7 @@ TEST_F(Security, OnlyAllowedKeysHearTheStation) {
     const auto allowed = make("allowed.keys", "# who may listen\n" + lab + " lab\n", 0644);
     const auto path = config(kLiveSound, fmt::format("[curve]\nsecret_key_file = '{}'\nallowed_keys_file = '{}'",
                                                      (folder_ / "station.key").string(), allowed));
-    Process daemon({CHORUSD, "run", "--config", path}, folder_);
+    Process daemon({CHORUSD, "run", "--config", path}, folder_.path());
     const auto rest = daemon.wait_for_line("publishing on ", 60s);
     ASSERT_TRUE(rest) << daemon.err();
     const auto endpoint = rest->substr(0, rest->find(' '));
@@ -112,7 +104,7 @@ TEST_F(Security, OnlyAllowedKeysHearTheStation) {
     const auto replay = [&](const char* key, const char* timeout) {
         return run_program(
             {CHORUSD, "replay", *replaying, "--after", "0", "--timeout", timeout, "--server-key=" + station, own(key)},
-            folder_);
+            folder_.path());
     };
     EXPECT_EQ(replay("lab.key", "60").status, 0);
     EXPECT_EQ(replay("stranger.key", "1").status, 1);
@@ -134,7 +126,7 @@ TEST_F(Security, TheLoginOfAFailingStreamShowsNowhere) {
         "'rtsp://127.0.0.1:1/pond?token=spawn'\nrtsp_user = 'frog'\nrtsp_password_file = '" +
             make("password", "tadpole\n") + "'",
         "[log]\nlevel = 'trace'");
-    Process daemon({CHORUSD, "run", "--config", path}, folder_);
+    Process daemon({CHORUSD, "run", "--config", path}, folder_.path());
     const auto rest = daemon.wait_for_line("publishing on ", 60s);
     ASSERT_TRUE(rest) << daemon.err();
     const auto port = daemon.wait_for_line("serving HTTP on 127.0.0.1:", 60s);
@@ -144,7 +136,8 @@ TEST_F(Security, TheLoginOfAFailingStreamShowsNowhere) {
 
     std::string shown = daemon.err() + listen(*rest, {}, "60").out;
     for (const char* page : {"metrics", "healthz", "readyz"}) {
-        const auto got = run_program({"curl", "--silent", fmt::format("http://127.0.0.1:{}/{}", *port, page)}, folder_);
+        const auto got =
+            run_program({"curl", "--silent", fmt::format("http://127.0.0.1:{}/{}", *port, page)}, folder_.path());
         EXPECT_FALSE(got.out.empty());
         shown += got.out;
     }

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "tests/temporary_folder.h"
+
 namespace chorus::testing_tools {
 
 struct Wav {
@@ -24,19 +26,5 @@ void write_wav(const std::filesystem::path& path, const Wav& wav);
 
 /// As libsndfile reads it: [frame, channel].
 std::vector<float> read_with_libsndfile(const std::filesystem::path& path);
-
-/// A folder of its own that goes with this object.
-class TemporaryFolder {
-  public:
-    TemporaryFolder();
-    ~TemporaryFolder();
-    TemporaryFolder(const TemporaryFolder&) = delete;
-    TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-
-    std::filesystem::path operator/(const std::string& name) const { return path_ / name; }
-
-  private:
-    std::filesystem::path path_;
-};
 
 }  // namespace chorus::testing_tools
