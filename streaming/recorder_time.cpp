@@ -86,6 +86,21 @@ std::optional<Shown> make_time(int year, int month, int day, int hour, int minut
            std::chrono::seconds(second);
 }
 
+struct TimeOfDay {
+    int hour = 0, minute = 0, second = 0;
+};
+
+// "19:00:00", with any of `separators` between the numbers.
+TimeOfDay time_of_day(Scanner& scan, std::string_view separators) {
+    TimeOfDay time;
+    time.hour = scan.digits(2);
+    scan.any_of(separators);
+    time.minute = scan.digits(2);
+    scan.any_of(separators);
+    time.second = scan.digits(2);
+    return time;
+}
+
 std::optional<std::chrono::minutes> make_offset(char sign, int hours, int minutes) {
     const auto offset = std::chrono::hours(hours) + std::chrono::minutes(minutes);
     if (minutes > 59 || offset > kFarthestOffset) return std::nullopt;
@@ -101,11 +116,7 @@ std::optional<RecorderTime> iso_time(std::string_view text) {
     scan.expect("-");
     const int day = scan.digits(2);
     scan.any_of("T ");
-    const int hour = scan.digits(2);
-    scan.expect(":");
-    const int minute = scan.digits(2);
-    scan.expect(":");
-    const int second = scan.digits(2);
+    const auto [hour, minute, second] = time_of_day(scan, ":");
     const auto fraction = scan.fraction();
     const auto shown = make_time(year, month, day, hour, minute, second);
     if (!scan.ok() || !shown) return std::nullopt;
@@ -129,11 +140,7 @@ std::optional<RecorderTime> audiomoth_time(std::string_view comment) {
     const auto mark = comment.find(kMark);
     if (mark == std::string_view::npos) return std::nullopt;
     Scanner scan(comment.substr(mark + kMark.size()));
-    const int hour = scan.digits(2);
-    scan.expect(":");
-    const int minute = scan.digits(2);
-    scan.expect(":");
-    const int second = scan.digits(2);
+    const auto [hour, minute, second] = time_of_day(scan, ":");
     const auto fraction = scan.fraction();
     scan.expect(" ");
     const int day = scan.digits(2);
@@ -191,17 +198,13 @@ std::optional<RecorderTime> wamd_time(std::string_view bytes) {
 std::optional<RecorderTime> bext_time(std::string_view bytes, std::uint64_t sample_rate_hz) {
     if (bytes.size() < 346) return std::nullopt;
     Scanner scan(bytes.substr(320, 18));
-    constexpr std::string_view kDateSeparators = "-_:./ ";
+    constexpr std::string_view kSeparators = "-_:./ ";
     const int year = scan.digits(4);
-    scan.any_of(kDateSeparators);
+    scan.any_of(kSeparators);
     const int month = scan.digits(2);
-    scan.any_of(kDateSeparators);
+    scan.any_of(kSeparators);
     const int day = scan.digits(2);
-    const int hour = scan.digits(2);
-    scan.any_of(kDateSeparators);
-    const int minute = scan.digits(2);
-    scan.any_of(kDateSeparators);
-    const int second = scan.digits(2);
+    const auto [hour, minute, second] = time_of_day(scan, kSeparators);
     const auto shown = make_time(year, month, day, hour, minute, second);
     if (!scan.ok() || !shown) return std::nullopt;
     RecorderTime time{*shown, {}};
