@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <span>
 
+#include "daemon/json_text.h"
 #include "daemon/time_format.h"
 #include "model/bundle.h"
 
@@ -89,8 +90,7 @@ std::string to_json(const Event& event) {
     json["group"] = event.group ? nlohmann::ordered_json(event.group->id) : nlohmann::ordered_json(nullptr);
     json["group_strongest"] =
         event.group ? nlohmann::ordered_json(event.group->strongest) : nlohmann::ordered_json(nullptr);
-    // A file's name may hold bytes that are not UTF-8.
-    return json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+    return to_text(json);
 }
 
 std::string topic_of(const Event& event) {

@@ -53,17 +53,7 @@ void EventMaker::add(const std::string& source, const Window& window, std::span<
         found = channels_.emplace(key, std::move(made)).first;
     }
     auto& channel = found->second;
-    auto& last = channel.last;
-    last.source = window.source;
-    last.channel = window.channel;
-    last.start_sample = window.start_sample;
-    last.end_sample = window.end_sample;
-    last.sample_rate_hz = window.sample_rate_hz;
-    last.hop_seconds = window.hop_seconds;
-    last.end_time = window.end_time;
-    last.clock_synced = window.clock_synced;
-    last.clock_drift_ppm = window.clock_drift_ppm;
-    last.received = window.received;
+    channel.last = window;
     shifted_.assign(scores.begin(), scores.end());
     const auto prior = prior_of(window);
     for (std::size_t label = 0; label < prior.size(); ++label)
@@ -73,7 +63,7 @@ void EventMaker::add(const std::string& source, const Window& window, std::span<
 }
 
 // [class], empty where there is none: it is off, or nobody knows when the window was.
-std::span<const float> EventMaker::prior_of(const Window& window) const {
+std::span<const float> EventMaker::prior_of(const WindowInfo& window) const {
     if (!prior_ || !window.end_time) return {};
     return prior_->at(*window.end_time +
                       SampleClock::offset(window.start_sample - window.end_sample, window.sample_rate_hz));
@@ -93,7 +83,7 @@ void EventMaker::finish() {
 
 // Makes events of the detections that the channel's detector has just found.
 void EventMaker::tell(Channel& channel) {
-    const Window& last = channel.last;
+    const WindowInfo& last = channel.last;
     for (const auto& detection : detections_) {
         Event event;
         event.phase = detection.phase;

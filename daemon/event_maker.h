@@ -43,10 +43,10 @@ class EventMaker {
         std::int64_t rejected_counted = 0;
         std::map<std::size_t, std::optional<UtcTime>> starts;  // of open events, by class
         std::map<std::size_t, std::optional<double>> priors;   // of open events, by class
-        Window last;  // without features: what an event's times and clock are told by
+        WindowInfo last;                                       // what an event's times and clock are told by
     };
     void tell(Channel& channel);
-    std::span<const float> prior_of(const Window& window) const;
+    std::span<const float> prior_of(const WindowInfo& window) const;
     DetectorSettings settings_for(int sample_rate_hz) const;
 
     const std::string station_;

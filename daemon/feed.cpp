@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "config/program.h"
+#include "daemon/json_text.h"
 #include "daemon/time_format.h"
 #include "model/bundle.h"
 #include "streaming/sample_clock.h"
@@ -25,14 +26,9 @@ constexpr auto kRetry = 1000ms;       // between attempts to write a journal tha
 constexpr auto kComplaint = 60s;      // between log lines on it
 constexpr auto kHousekeeping = 10s;   // between looks at retention and free space
 
-// Errors may quote file names, which need not be UTF-8.
-std::string to_text(const nlohmann::ordered_json& json) {
-    return json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
-}
-
 // A scores message of a window.
 std::string scores_json(const FeedOptions& options, const Bundle& bundle, const std::string& source,
-                        const Window& window, std::span<const float> scores) {
+                        const WindowInfo& window, std::span<const float> scores) {
     nlohmann::ordered_json json;
     json["schema"] = "chorus.scores/1";
     json["station"] = options.station;
@@ -103,12 +99,7 @@ void Feed::on_event(Event event) {
 
 void Feed::on_scores(const std::string& source, const Window& window, std::span<const float> scores) {
     if (!options_.scores) return;
-    Scores item{.source = source, .window = {}, .scores = {scores.begin(), scores.end()}};
-    item.window.channel = window.channel;
-    item.window.start_sample = window.start_sample;
-    item.window.end_sample = window.end_sample;
-    item.window.sample_rate_hz = window.sample_rate_hz;
-    item.window.end_time = window.end_time;
+    Scores item{.source = source, .window = window, .scores = {scores.begin(), scores.end()}};
     if (inbox_.push_drop_oldest(kScores, std::move(item))) metrics_.messages_dropped.Increment();
 }
 

@@ -71,7 +71,7 @@ class Feed : public DetectionSink {
   private:
     struct Scores {
         std::string source;
-        Window window;  // without features
+        WindowInfo window;
         std::vector<float> scores;
     };
     using Item = std::variant<Event, Scores>;

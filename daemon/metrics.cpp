@@ -28,14 +28,24 @@ prometheus::Histogram& histogram(prometheus::Registry& registry, const std::stri
         .Add({}, buckets);
 }
 
+prometheus::Family<prometheus::Counter>& counters(prometheus::Registry& registry, const std::string& station,
+                                                  const std::string& name, const std::string& help) {
+    return prometheus::BuildCounter().Name(name).Help(help).Labels({{"station", station}}).Register(registry);
+}
+
+prometheus::Family<prometheus::Gauge>& gauges(prometheus::Registry& registry, const std::string& station,
+                                              const std::string& name, const std::string& help) {
+    return prometheus::BuildGauge().Name(name).Help(help).Labels({{"station", station}}).Register(registry);
+}
+
 prometheus::Counter& counter(prometheus::Registry& registry, const std::string& station, const std::string& name,
                              const std::string& help) {
-    return prometheus::BuildCounter().Name(name).Help(help).Labels({{"station", station}}).Register(registry).Add({});
+    return counters(registry, station, name, help).Add({});
 }
 
 prometheus::Gauge& gauge(prometheus::Registry& registry, const std::string& station, const std::string& name,
                          const std::string& help) {
-    return prometheus::BuildGauge().Name(name).Help(help).Labels({{"station", station}}).Register(registry).Add({});
+    return gauges(registry, station, name, help).Add({});
 }
 
 MetricFamily family(const std::string& name, const std::string& help, MetricType type) {
@@ -174,45 +184,16 @@ Metrics::Metrics(const std::string& station)
       disk_free_bytes(gauge(*registry_, station, "chorus_disk_free_bytes", "Free space where the journal is")),
       clients_refused(counter(*registry_, station, "chorus_clients_refused_total",
                               "ZeroMQ clients whose key is not on the allow-list")),
-      events_(prometheus::BuildCounter()
-                  .Name("chorus_events_total")
-                  .Help("Event messages by class and phase")
-                  .Labels({{"station", station}})
-                  .Register(*registry_)),
-      rejected_(prometheus::BuildCounter()
-                    .Name("chorus_candidates_rejected_total")
-                    .Help("Runs of hits that made no event")
-                    .Labels({{"station", station}})
-                    .Register(*registry_)),
-      replays_(prometheus::BuildCounter()
-                   .Name("chorus_replay_requests_total")
-                   .Help("Requests for missed events")
-                   .Labels({{"station", station}})
-                   .Register(*registry_)),
-      reloads_(prometheus::BuildCounter()
-                   .Name("chorus_config_reloads_total")
-                   .Help("Reloads of the configuration")
-                   .Labels({{"station", station}})
-                   .Register(*registry_)),
-      model_info_(prometheus::BuildGauge()
-                      .Name("chorus_model_info")
-                      .Help("The model in use")
-                      .Labels({{"station", station}})
-                      .Register(*registry_)),
-      model_created_(prometheus::BuildGauge()
-                         .Name("chorus_model_created_timestamp_seconds")
-                         .Help("When the model in use was made")
-                         .Labels({{"station", station}})
-                         .Register(*registry_)),
+      events_(counters(*registry_, station, "chorus_events_total", "Event messages by class and phase")),
+      rejected_(counters(*registry_, station, "chorus_candidates_rejected_total", "Runs of hits that made no event")),
+      replays_(counters(*registry_, station, "chorus_replay_requests_total", "Requests for missed events")),
+      reloads_(counters(*registry_, station, "chorus_config_reloads_total", "Reloads of the configuration")),
+      model_info_(gauges(*registry_, station, "chorus_model_info", "The model in use")),
+      model_created_(
+          gauges(*registry_, station, "chorus_model_created_timestamp_seconds", "When the model in use was made")),
       source_collector_(std::make_shared<SourceCollector>(station)),
       process_(station) {
-    prometheus::BuildGauge()
-        .Name("chorus_build_info")
-        .Help("The daemon's version")
-        .Labels({{"station", station}})
-        .Register(*registry_)
-        .Add({{"version", CHORUS_VERSION}})
-        .Set(1);
+    gauges(*registry_, station, "chorus_build_info", "The daemon's version").Add({{"version", CHORUS_VERSION}}).Set(1);
     // There from the start, so that a first increment shows as one.
     rejected_.Add({{"reason", "min_windows"}});
     for (const char* result : {"ok", "bad"}) replays_.Add({{"result", result}});

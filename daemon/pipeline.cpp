@@ -72,7 +72,7 @@ void Pipeline::start() {
     for (const auto& runner : active()) runner->start();
 }
 
-void Pipeline::add_source(const SourceConfig& source) {
+std::shared_ptr<SourceRunner> Pipeline::add_source(const SourceConfig& source) {
     const std::size_t lane = queue_.add_lane();
     ++running_sources_;
     // The last source to end closes the queue: after it, what is queued is all there is.
@@ -89,7 +89,8 @@ void Pipeline::add_source(const SourceConfig& source) {
                                 .on_state_change = [this] { sink_.status_soon(); }};
     auto runner = std::make_shared<SourceRunner>(lane, source, std::move(wiring));
     const std::lock_guard lock(slots_mutex_);
-    slots_.push_back({.runner = std::move(runner)});
+    slots_.push_back({.runner = runner});
+    return runner;
 }
 
 std::shared_ptr<SourceRunner> Pipeline::runner(std::size_t source) const {
@@ -141,9 +142,7 @@ void Pipeline::reload(Config next) {
         widener_ = HopWidener(bundle_.front_end.window_seconds / config_.hop_seconds);
         hop_factor_ = 1;
     }
-    const std::size_t first = slots_.size();
-    for (const auto& source : beginning) add_source(source);
-    for (std::size_t i = first; i < slots_.size(); ++i) runner(i)->start();
+    for (const auto& source : beginning) add_source(source)->start();
     spdlog::info("{} source(s) ended, {} begun, {} not touched", ending.size(), beginning.size(),
                  config_.sources.size() - beginning.size());
     if (--running_sources_ == 0) queue_.close();
@@ -257,7 +256,7 @@ bool Pipeline::any_source_heard() const {
 
 void Pipeline::analyse() {
     while (true) {
-        auto batch = queue_.pop_batch(max_batch_, max_batch_delay_, 500ms);
+        auto batch = next_batch();
         adopt_detection();
         if (batch.empty()) {
             if (queue_.drained()) break;

@@ -74,7 +74,7 @@ class Pipeline {
         bool retired = false;  // no longer in the configuration; its last windows may still wait
         std::int64_t dropped_said = 0;
     };
-    void add_source(const SourceConfig& source);
+    std::shared_ptr<SourceRunner> add_source(const SourceConfig& source);
     std::shared_ptr<SourceRunner> runner(std::size_t source) const;
     std::vector<std::shared_ptr<SourceRunner>> active() const;
     void say_drops();

@@ -9,6 +9,7 @@
 
 #include "config/program.h"
 #include "daemon/journal.h"
+#include "daemon/json_text.h"
 #include "daemon/metrics.h"
 #include "streaming/messaging.h"
 
@@ -24,8 +25,7 @@ constexpr int kQueuedReplies = 16;  // for each peer; beyond, a peer that doesn'
 constexpr auto kStopPoll = 100ms;
 
 std::vector<std::string> error_reply(const std::string& text) {
-    const nlohmann::ordered_json json = {{"schema", kSchema}, {"error", text}};
-    return {json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace)};
+    return {to_text({{"schema", kSchema}, {"error", text}})};
 }
 
 }  // namespace

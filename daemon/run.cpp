@@ -61,6 +61,13 @@ FeedOptions feed_options(const Config& config) {
     return options;
 }
 
+// Why the station is not healthy; empty while it is.
+std::string ill_health(const Pipeline& pipeline, const Feed& feed) {
+    const auto reason = pipeline.ill_health();
+    const auto fault = feed.journal_fault();
+    return reason.empty() && !fault.empty() ? "journal: " + fault : reason;
+}
+
 std::map<std::string, HttpServer::Page> pages(const Metrics& metrics, const Pipeline& pipeline, const Feed& feed) {
     return {
         {"/metrics",
@@ -69,9 +76,7 @@ std::map<std::string, HttpServer::Page> pages(const Metrics& metrics, const Pipe
          }},
         {"/healthz",
          [&] {
-             auto reason = pipeline.ill_health();
-             if (const auto fault = feed.journal_fault(); reason.empty() && !fault.empty())
-                 reason = "journal: " + fault;
+             const auto reason = ill_health(pipeline, feed);
              return HttpResponse{.status = reason.empty() ? 200 : 503, .body = (reason.empty() ? "ok" : reason) + "\n"};
          }},
         {"/readyz", [&] {
@@ -100,8 +105,7 @@ std::string status_line(const Pipeline& pipeline, const Feed& feed) {
         for (const auto& channel : source.channels)
             seconds += static_cast<double>(channel.samples.analysed) / std::max(source.sample_rate_hz, 1);
     }
-    auto trouble = pipeline.ill_health();
-    if (trouble.empty() && !feed.journal_fault().empty()) trouble = "journal: " + feed.journal_fault();
+    const auto trouble = ill_health(pipeline, feed);
     return fmt::format("{} of {} sources up, {} channels, {:.1f} channel-hours analysed{}{}", up, sources.size(),
                        channels, seconds / 3600, trouble.empty() ? "" : "; ", trouble);
 }

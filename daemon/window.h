@@ -9,8 +9,8 @@
 
 namespace chorus {
 
-/// One window of one channel on its way to the classifier; positions are the source's sample indices.
-struct Window {
+/// Where and when a window of one channel is; positions are the source's sample indices.
+struct WindowInfo {
     std::size_t source = 0;
     int channel = 0;
     std::int64_t stretch = 0;  // counts the unbroken stretches of the source; no event spans two
@@ -24,6 +24,10 @@ struct Window {
     std::optional<double> clock_drift_ppm;
     MonotonicTime received;  // when the last sample had arrived
     MonotonicTime queued;
+};
+
+/// A window on its way to the classifier.
+struct Window : WindowInfo {
     std::vector<float> features;  // [mels, frames], normalised; empty: a mark that the stretch has ended
 
     bool ends_stretch() const { return features.empty(); }
