@@ -1,7 +1,9 @@
 #include "trainer/fit.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
@@ -118,6 +120,32 @@ TEST_F(Fit, RefusesAPathItCannotWriteBeforeItTrains) {
                 testing::ThrowsMessage<std::runtime_error>(HasSubstr("its folder does not exist")));
     options.out = folder_.path();
     EXPECT_THAT([&] { run(options); }, testing::ThrowsMessage<std::runtime_error>(HasSubstr("is a folder")));
+}
+
+TEST_F(Fit, LearnsFromADatedDatasetWhenItsClassesCall) {
+    // 120 recordings of a clip each, half of them at 05:00 with DAWN, half at 17:00 without it.
+    std::string manifest = "fname,min_t,max_t,subset,DAWN\n";
+    for (int clip = 0; clip < 120; ++clip) {
+        const bool dawn = clip % 2 == 0;
+        const auto recording = fmt::format("POND_202605{:02}_{}{:02}00", 1 + clip / 8, dawn ? "05" : "17", clip % 8);
+        std::vector<float> samples(66150);
+        for (std::size_t i = 0; i < samples.size(); ++i)
+            samples[i] = 0.1F * std::sin((dawn ? 0.17F : 0.8F) * static_cast<float>(i));
+        write_wav(folder_ / "dataset/audio/POND" / (recording + "_0_3.wav"), samples, 22050);
+        manifest += fmt::format("{},0,3,train,{}\n", recording, dawn ? 1 : 0);
+    }
+    write_text(folder_ / "dataset/metadata.csv", manifest);
+    auto options = coarse_options();
+    options.training.epochs = 1;
+    const auto report = run(options);
+
+    const auto activity = read_bundle(options.out).activity;
+    ASSERT_TRUE(activity.has_value()) << report.dump(1);
+    EXPECT_EQ(activity->recordings, report["clips"]["training"]) << "the held-out ones teach nothing";
+    const auto shift = [&](int hour) { return activity->shifts[static_cast<std::size_t>(4 * 24 + hour)]; };
+    EXPECT_GT(shift(5), 0.5F);
+    EXPECT_LT(shift(17), -0.5F);
+    EXPECT_EQ(shift(0), 0.0F) << "nobody recorded at night";
 }
 
 TEST_F(Fit, RefusesOptionsThatMakeNoSense) {
