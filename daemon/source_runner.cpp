@@ -1,7 +1,6 @@
 #include "daemon/source_runner.h"
 
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <cmath>
@@ -9,6 +8,7 @@
 #include <exception>
 #include <random>
 #include <stdexcept>
+#include <utility>
 
 #include "config/program.h"
 #include "daemon/back_off.h"
@@ -21,7 +21,9 @@ using namespace std::chrono_literals;
 constexpr auto kReadTimeout = 200ms;
 constexpr auto kTurn = 500ms;        // between turns while nothing is read
 constexpr auto kLook = 1s;           // between looks at the kernel's clock, the schedule and what is to be summed up
-constexpr auto kLineInterval = 60s;  // lines that repeat are summed up so often
+constexpr auto kOpening = 50ms;      // between turns while the source is being opened
+constexpr auto kClosing = 1500ms;    // for the source to be closed; then it is left to that
+constexpr auto kHoursGrace = 2s;     // at either end of a schedule's hours sound may be missing for so long
 
 }  // namespace
 
@@ -30,9 +32,8 @@ SourceRunner::SourceRunner(std::size_t index, SourceConfig config, Wiring wiring
       config_(std::move(config)),
       wiring_(std::move(wiring)),
       silence_timeout_(config_.silence_timeout.value_or(wiring_.silence_timeout)),
-      failure_lines_(kLineInterval),
-      gap_lines_(kLineInterval),
-      clock_lines_(kLineInterval),
+      door_(wiring_.open),
+      log_(config_.name),
       last_turn_(std::chrono::steady_clock::now()) {
     report_.name = config_.name;
     report_.live = !config_.is_file;
@@ -79,10 +80,12 @@ void SourceRunner::run(const std::stop_token& stop) {
     while (!stop.stop_requested()) {
         try {
             turn();
+            if (off_ && in_hours_) begin_hours();
             const auto outcome = in_hours_ ? listen(stop) : Outcome::kOffHours;
             if (outcome == Outcome::kStopped) break;
             if (outcome == Outcome::kOffHours) {
-                was_off_ = true;
+                if (!off_) end_hours();
+                door_.decline();
                 enter(SourceState::kOff, "");
                 if (!wait(stop, kLook)) break;
                 continue;
@@ -93,13 +96,12 @@ void SourceRunner::run(const std::stop_token& stop) {
             const auto message = current_exception_message();
             end_stretch(config_.is_file ? DropReason::kError : DropReason::kShort);
             if (config_.is_file) {
-                spdlog::error("source {}", message);
+                log_.given_up(message);
                 return enter(SourceState::kFailed, message);
             }
             const auto now = std::chrono::steady_clock::now();
             const auto pause = back_off.next(sound_since_ ? now - *sound_since_ : 0s);
-            warn(failure_lines_,
-                 fmt::format("{}; trying again in {:.1f} s", message, std::chrono::duration<double>(pause).count()));
+            log_.failed(message, pause);
             status_.failed(now, message);
             if (!wait(stop, pause)) break;
         }
@@ -112,7 +114,8 @@ void SourceRunner::run(const std::stop_token& stop) {
 SourceRunner::Outcome SourceRunner::listen(const std::stop_token& stop) {
     sound_since_.reset();
     if (status_.state() == SourceState::kOff) enter(SourceState::kStarting, "");
-    auto opened = wiring_.open(config_);
+    auto opened = open(stop);
+    if (!opened) return in_hours_ ? Outcome::kStopped : Outcome::kOffHours;
     live_ = opened->is_live();
     {
         const std::lock_guard lock(mutex_);
@@ -126,8 +129,11 @@ SourceRunner::Outcome SourceRunner::listen(const std::stop_token& stop) {
         SourceRunner& runner;
         ~Closer() {
             std::unique_ptr<AudioSource> closing;
-            const std::lock_guard lock(runner.mutex_);
-            closing = std::move(runner.source_);
+            {
+                const std::lock_guard lock(runner.mutex_);
+                closing = std::move(runner.source_);
+            }
+            runner.door_.close(std::move(closing), kClosing);
         }
     } closer{*this};
 
@@ -158,24 +164,60 @@ SourceRunner::Outcome SourceRunner::listen(const std::stop_token& stop) {
     return outcome;
 }
 
+// While the opening takes its time, the thread goes its rounds. Null when asked to stop or when the hours are over.
+std::unique_ptr<AudioSource> SourceRunner::open(const std::stop_token& stop) {
+    const auto begun = std::chrono::steady_clock::now();
+    for (; !stop.stop_requested() && in_hours_; turn()) {
+        if (auto opened = door_.open(config_, kOpening)) return opened;
+        if (!config_.is_file && std::chrono::steady_clock::now() - begun > silence_timeout_)
+            throw std::runtime_error(fmt::format("{}: {}", config_.name, door_.trouble()));
+    }
+    return nullptr;
+}
+
+// The samples of the time from the last sound's arrival to `until`: an estimate, as no one counted them.
+std::int64_t SourceRunner::samples_missing(MonotonicTime until) const {
+    const auto seconds = std::chrono::duration<double>(until - received_).count();
+    return position_ == 0 ? 0 : std::max<std::int64_t>(0, std::llround(seconds * sample_rate_hz_));
+}
+
+// Sound that stayed away until the hours' end is lost.
+void SourceRunner::end_hours() {
+    off_ = true;
+    const auto now = std::chrono::steady_clock::now();
+    if (position_ > 0 && now - received_ > kHoursGrace) miss(samples_missing(now), "outage");
+    received_ = now;
+}
+
+// What went by since they ended nobody wanted to hear: no loss.
+void SourceRunner::begin_hours() {
+    off_ = false;
+    after_hours_ = true;
+    const auto now = std::chrono::steady_clock::now();
+    position_ += samples_missing(now);
+    received_ = now;
+}
+
 // The first sound of an opening.
 void SourceRunner::resume(const AudioBlock& block) {
     sound_since_ = block.received;
-    // While it was away, sound went by: an estimate, as no one counted it.
-    if (position_ > 0 && sample_rate_hz_ > 0) {
-        const auto away = std::chrono::duration<double>(block.received - went_down_).count();
-        const auto samples = static_cast<std::int64_t>(away * sample_rate_hz_);
-        if (was_off_) {
-            position_ += samples;  // nobody wanted to hear it: no loss
-        } else {
-            skip({.samples = samples, .sample_rate_hz = sample_rate_hz_, .known = false, .reason = "reconnect"});
-            const std::lock_guard lock(mutex_);
-            ++report_.reconnects;
-        }
+    const auto begun = block.received - std::chrono::duration_cast<MonotonicTime::duration>(std::chrono::duration<double>(
+                                            static_cast<double>(block.frames()) / block.sample_rate_hz));
+    const auto missing = samples_missing(begun);
+    if (position_ > 0 && after_hours_ && begun - received_ < kHoursGrace) {
+        position_ += missing;
         clock_.restart();
+    } else if (position_ > 0) {
+        miss(missing, "reconnect");
+        const std::lock_guard lock(mutex_);
+        ++report_.reconnects;
     }
-    was_off_ = false;
+    after_hours_ = false;
     index_offset_ = position_ - block.first_sample;
+}
+
+void SourceRunner::miss(std::int64_t samples, const char* reason) {
+    skip({.samples = samples, .sample_rate_hz = sample_rate_hz_, .known = false, .reason = reason});
 }
 
 void SourceRunner::take(const AudioBlock& block) {
@@ -222,8 +264,7 @@ void SourceRunner::observe_clock(const AudioBlock& block, std::int64_t first_sam
     const auto before = clock_.utc(first_sample);
     if (!clock_.observe(first_sample, *block.capture_time, sample_rate_hz_)) return;
     const std::chrono::duration<double> jump = *clock_.utc(first_sample) - *before;
-    warn(clock_lines_, fmt::format("{}: the {} clock was set by {:+.3f} s: sound is dated by it from sample {} on",
-                                   config_.name, sender_time_ ? "sender's" : "system's", jump.count(), first_sample));
+    log_.clock_set(sender_time_, jump, first_sample);
     const std::lock_guard lock(mutex_);
     ++report_.clock_steps;
 }
@@ -236,7 +277,7 @@ void SourceRunner::skip(const Gap& gap) {
     auto text =
         fmt::format("{} of sound lost ({})",
                     gap.known ? fmt::format("{:.3f} s", seconds) : fmt::format("about {:.1f} s", seconds), gap.reason);
-    warn(gap_lines_, fmt::format("{}: {}", config_.name, text));
+    log_.lost(text);
     status_.lost(std::chrono::steady_clock::now(), std::move(text));
     const std::lock_guard lock(mutex_);
     ++report_.gaps;
@@ -286,7 +327,6 @@ void SourceRunner::end_stretch(DropReason rest) {
     for (std::size_t channel = 0; channel < channels_.size(); ++channel) put(static_cast<int>(channel), Window{});
     channels_.clear();
     ++stretch_;
-    went_down_ = std::chrono::steady_clock::now();
 }
 
 void SourceRunner::keep(int channel, Window window) {
@@ -331,9 +371,7 @@ void SourceRunner::turn() {
         looked_ = now;
         clock_synced_ = system_clock_is_synced();
         in_hours_ = config_.schedule.empty() || config_.schedule.open_at(wiring_.utc_now());
-        for (auto* lines : {&failure_lines_, &gap_lines_, &clock_lines_}) {
-            if (const auto sum = lines->overdue(now)) spdlog::warn("source {}", *sum);
-        }
+        log_.sum_up();
     }
     tell_state();
 }
@@ -352,22 +390,7 @@ void SourceRunner::tell_state() {
         report_.clock_synced = clock_synced_;
     }
     if (!changed) return;
-    switch (status_.state()) {
-        case SourceState::kUp:
-            spdlog::info("source {}: sound comes in", config_.name);
-            break;
-        case SourceState::kDegraded:
-            spdlog::warn("source {}: degraded: {}", config_.name, status_.reason());
-            break;
-        case SourceState::kOff:
-            spdlog::info("source {}: off until its hours begin", config_.name);
-            break;
-        case SourceState::kEnded:
-            spdlog::info("source {}: ended", config_.name);
-            break;
-        default:  // why it is down or has failed has been said
-            break;
-    }
+    log_.state(status_.state(), status_.reason());
     wiring_.on_state_change();
 }
 
@@ -376,11 +399,7 @@ void SourceRunner::tell_faults(const std::vector<int>& channels) {
     for (const int channel : channels) {
         const auto faults = health_->faults(channel);
         ledger_.set_faults(channel, faults);
-        if (faults.any()) {
-            spdlog::warn("source {}: channel {} is faulty: {}", config_.name, channel, to_string(faults));
-        } else {
-            spdlog::info("source {}: channel {} is sound again", config_.name, channel);
-        }
+        log_.faults(channel, faults);
     }
     std::string all;
     for (int channel = 0; channel < health_->channels(); ++channel) {
@@ -388,12 +407,6 @@ void SourceRunner::tell_faults(const std::vector<int>& channels) {
         all += fmt::format("{}channel {}: {}", all.empty() ? "" : "; ", channel, to_string(health_->faults(channel)));
     }
     status_.channel_faults(std::move(all));
-}
-
-void SourceRunner::warn(RepeatLimiter& lines, std::string text) {
-    if (const auto line = lines.admit(std::chrono::steady_clock::now(), std::move(text))) {
-        spdlog::warn("source {}", *line);
-    }
 }
 
 // False when asked to stop.

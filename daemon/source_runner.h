@@ -14,7 +14,8 @@
 #include "daemon/channel_health.h"
 #include "daemon/config.h"
 #include "daemon/ledger.h"
-#include "daemon/repeat_limiter.h"
+#include "daemon/source_door.h"
+#include "daemon/source_log.h"
 #include "daemon/source_status.h"
 #include "daemon/time_format.h"
 #include "daemon/window.h"
@@ -51,7 +52,7 @@ struct SourceReport {
 /// its schedule's hours a source is closed.
 class SourceRunner {
   public:
-    using Opener = std::function<std::unique_ptr<AudioSource>(const SourceConfig&)>;
+    using Opener = SourceDoor::Opener;
 
     /// What the runner works with; the callbacks are called by its thread.
     struct Wiring {
@@ -85,7 +86,12 @@ class SourceRunner {
 
     void run(const std::stop_token& stop);
     Outcome listen(const std::stop_token& stop);
+    std::unique_ptr<AudioSource> open(const std::stop_token& stop);
+    std::int64_t samples_missing(MonotonicTime until) const;
+    void begin_hours();
+    void end_hours();
     void resume(const AudioBlock& block);
+    void miss(std::int64_t samples, const char* reason);
     void take(const AudioBlock& block);
     void observe_clock(const AudioBlock& block, std::int64_t first_sample);
     void skip(const Gap& gap);
@@ -98,7 +104,6 @@ class SourceRunner {
     void enter(SourceState state, const std::string& error);
     void tell_state();
     void tell_faults(const std::vector<int>& channels);
-    void warn(RepeatLimiter& lines, std::string text);
     bool wait(const std::stop_token& stop, std::chrono::milliseconds time);
 
     const std::size_t index_;
@@ -108,15 +113,14 @@ class SourceRunner {
     Ledger ledger_;
 
     // Of the thread alone.
+    SourceDoor door_;
+    SourceLog log_;
     std::vector<ChannelAnalyser> channels_;
     std::vector<float> channel_samples_;
     std::optional<ChannelHealth> health_;
     std::vector<Window> cut_;  // from the block at hand
     SampleClock clock_;
     SourceStatus status_;
-    RepeatLimiter failure_lines_;
-    RepeatLimiter gap_lines_;
-    RepeatLimiter clock_lines_;
     std::int64_t position_ = 0;      // the source's index of the next sample
     std::int64_t index_offset_ = 0;  // of the open AudioSource's own index
     std::int64_t stretch_ = 0;
@@ -125,9 +129,9 @@ class SourceRunner {
     bool sender_time_ = false;
     bool clock_synced_ = false;
     bool in_hours_ = true;
-    bool was_off_ = false;  // since the last sample
-    MonotonicTime received_;
-    MonotonicTime went_down_;
+    bool off_ = false;          // outside the hours
+    bool after_hours_ = false;  // no sound yet since they began
+    MonotonicTime received_;    // the last sound, or what its absence was booked up to
     MonotonicTime looked_;                      // at what is looked at once a second
     std::optional<MonotonicTime> sound_since_;  // of this opening
 

@@ -35,6 +35,7 @@ struct GStreamerOptions {
 };
 
 /// Opens and starts the pipeline; throws std::runtime_error with one clear line (no URL's user, password or query).
+/// Opening and destroying it take as long as its elements do: for ever, if one hangs.
 std::unique_ptr<AudioSource> open_gstreamer_source(const GStreamerOptions& options);
 
 /// Whether GStreamer can make a pipeline of this fragment: its syntax, elements and properties; nothing is started.

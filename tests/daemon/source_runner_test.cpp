@@ -274,6 +274,157 @@ TEST(SourceRunner, IsClosedOutsideItsHours) {
     runner.join();
 }
 
+/// Holds up whoever passes until it is opened.
+class Gate {
+  public:
+    void pass() {
+        std::unique_lock lock(mutex_);
+        opened_.wait(lock, [this] { return open_; });
+    }
+    void open() {
+        {
+            const std::lock_guard lock(mutex_);
+            open_ = true;
+        }
+        opened_.notify_all();
+    }
+
+  private:
+    std::mutex mutex_;
+    std::condition_variable opened_;
+    bool open_ = false;
+};
+
+TEST(SourceRunner, IsDownAndHoldsUpNobodyWhileItsOpeningHangs) {
+    const auto gate = std::make_shared<Gate>();
+    const auto opened = std::make_shared<std::atomic<int>>(0);
+    auto config = config_for("hung");
+    config.silence_timeout = 300ms;
+    config.sources.push_back(config.sources[0]);
+    config.sources[1].name = "steady";
+    const auto items = script({noise_with_tones(kRate, 3.0, {})});
+    Station station(config, [=](const SourceConfig& source) -> std::unique_ptr<AudioSource> {
+        if (source.name == "hung") {
+            ++*opened;
+            gate->pass();
+        }
+        return std::make_unique<ThenMute>(items);
+    });
+    ASSERT_TRUE(station.reaches(SourceState::kDown));
+    EXPECT_THAT(station.source().error, HasSubstr("hung: opening it has taken "));
+    EXPECT_THAT(station.pipeline.ill_health(), HasSubstr("source hung: "));
+    EXPECT_TRUE(eventually([&] { return gives_sound(station.pipeline.sources()[1].state); }));
+    const auto seen = station.source().last_turn;
+    EXPECT_TRUE(eventually([&] { return station.source().last_turn > seen + 1s; })) << "a restart would mend nothing";
+    EXPECT_EQ(*opened, 1) << "one opening at a time";
+
+    auto without = config;
+    without.sources.erase(without.sources.begin());
+    const auto begun = std::chrono::steady_clock::now();
+    station.pipeline.reload(without);
+    EXPECT_LT(std::chrono::steady_clock::now() - begun, 5s);
+    station.pipeline.reload(config);
+    ASSERT_TRUE(eventually([&] { return *opened == 2; }));
+    station.pipeline.stop(0ms);
+    EXPECT_LT(std::chrono::steady_clock::now() - begun, 20s);
+    gate->open();
+}
+
+TEST(SourceRunner, TakesTheSoundOfAnOpeningThatTookLong) {
+    const auto gate = std::make_shared<Gate>();
+    auto config = config_for("slow");
+    config.silence_timeout = 300ms;
+    const auto items = script({noise_with_tones(kRate, 3.0, {})});
+    const auto opened = std::make_shared<std::atomic<int>>(0);
+    Station station(config, [=](const SourceConfig&) {
+        if (++*opened == 1) gate->pass();
+        return std::make_unique<ThenMute>(items);
+    });
+    ASSERT_TRUE(station.reaches(SourceState::kDown));
+    gate->open();
+    ASSERT_TRUE(eventually([&] { return !station.source().channels.empty(); }));
+    EXPECT_EQ(*opened, 1);
+}
+
+TEST(SourceRunner, IsNotOpenedAgainWhileItsClosingHangs) {
+    class Clinging : public ThenMute {
+      public:
+        Clinging(std::vector<SourceItem> items, std::shared_ptr<Gate> gate)
+            : ThenMute(std::move(items)), gate_(std::move(gate)) {}
+        ~Clinging() override { gate_->pass(); }
+
+      private:
+        std::shared_ptr<Gate> gate_;
+    };
+    const auto gate = std::make_shared<Gate>();
+    const auto opened = std::make_shared<std::atomic<int>>(0);
+    auto config = config_for("mic");
+    config.silence_timeout = 300ms;
+    const auto items = script({noise_with_tones(kRate, 3.0, {})});
+    Station station(config, [=](const SourceConfig&) {
+        ++*opened;
+        return std::make_unique<Clinging>(items, gate);
+    });
+    ASSERT_TRUE(eventually([&] { return station.source().error.find("closing it has taken ") != std::string::npos; }));
+    EXPECT_EQ(*opened, 1);
+    gate->open();
+    EXPECT_TRUE(eventually([&] { return *opened == 2; }));
+}
+
+TEST(SourceRunner, EndsSoonThoughAnElementOfARealPipelineHangs) {
+    auto config = config_for("stream");
+    config.sources[0].launch =
+        "audiotestsrc is-live=true ! audio/x-raw,rate=16000,channels=1 ! identity sleep-time=6000000";
+    Station station(config, open_source);
+    ASSERT_TRUE(eventually([&] { return station.source().last_turn > station.source().listening_since + 200ms; }));
+    const auto begun = std::chrono::steady_clock::now();
+    station.pipeline.stop(0ms);
+    EXPECT_LT(std::chrono::steady_clock::now() - begun, 4s);
+}
+
+TEST(SourceRunner, CountsItsSilenceAsLost) {
+    auto config = config_for("mic");
+    config.silence_timeout = 2s;
+    const auto items = script({noise_with_tones(kRate, 3.0, {})});
+    Station station(config, [&](const SourceConfig&) { return std::make_unique<ThenMute>(items); });
+    ASSERT_TRUE(eventually([&] { return station.source().reconnects >= 1; }));
+    EXPECT_GE(station.source().gap_seconds, 2.0) << "from the last sound on, not from when that was noticed";
+}
+
+TEST(SourceRunner, CountsAnOutageUpToTheEndOfItsHours) {
+    const Bundle bundle = tone_bundle();
+    const FrontEnd front_end(bundle.front_end);
+    LaneQueue<Window> queue(1, 1'000);
+    std::atomic<UtcTime> now = kNight;
+    std::atomic<double> hop_factor{1};
+    auto config = config_for("mic").sources[0];
+    config.schedule.add("01:00..09:00", {});
+    const auto items = script({noise_with_tones(kRate, 3.0, {})});
+    SourceRunner runner(0, config,
+                        {.open = [&](const SourceConfig&) { return std::make_unique<ThenMute>(items); },
+                         .front_end = front_end,
+                         .queue = queue,
+                         .hop_factor = hop_factor,
+                         .silence_timeout = 1h,
+                         .utc_now = [&] { return now.load(); }});
+    runner.start();
+    ASSERT_TRUE(eventually([&] {
+        const auto last = runner.report().last_sample;
+        return last && std::chrono::steady_clock::now() - *last > 2500ms;
+    }));
+    now = kNight + 8h;
+    ASSERT_TRUE(eventually([&] { return runner.report().state == SourceState::kOff; }));
+    EXPECT_EQ(runner.report().gaps, 1);
+    EXPECT_GE(runner.report().gap_seconds, 2.5);
+    const auto lost = runner.report().gap_seconds;
+    now = kNight + 24h;
+    ASSERT_TRUE(eventually([&] { return gives_sound(runner.report().state); }));
+    EXPECT_EQ(runner.report().gap_seconds, lost) << "between the hours nobody wanted to hear it";
+    EXPECT_EQ(runner.report().reconnects, 0);
+    runner.request_stop();
+    runner.join();
+}
+
 TEST(SourceRunner, IsHealthyOutsideItsHours) {
     auto config = config_for("mic");
     const auto now = utc_now();
