@@ -27,6 +27,7 @@ using namespace std::chrono_literals;
 constexpr auto kTick = 200ms;       // between looks at signals and at the parts
 constexpr auto kPatience = 30s;     // for a part's thread to go round its loop
 constexpr auto kStatusEvery = 10s;  // between status lines for the service manager
+constexpr auto kFirstSound = 30s;   // for a first source to give sound before the service is called ready without
 constexpr auto kDrainTime = 500ms;  // what is queued may still be analysed for so long after a stop signal
 
 // Before any thread exists, so that all inherit it and only wait_for_signal() sees them.
@@ -177,6 +178,7 @@ int run_service(const std::filesystem::path& config_path) {
 
     ServiceManager manager;
     bool ready = false;
+    const auto ready_by = std::chrono::steady_clock::now() + kFirstSound;
     MonotonicTime next_status{};
     std::string stalled;
     while (!pipeline.finished() && !feed.failed()) {
@@ -190,7 +192,10 @@ int run_service(const std::filesystem::path& config_path) {
         }
         const auto now = std::chrono::steady_clock::now();
         pipeline.supervise(now);
-        if (!ready && pipeline.any_source_heard()) {
+        // Who starts or upgrades the service must not wait for a card that may be plugged in next week.
+        const bool heard = pipeline.any_source_heard();
+        if (!ready && (heard || now >= ready_by)) {
+            if (!heard) spdlog::warn("no source has given sound yet; ready all the same");
             ready = true;
             manager.ready();
         }
