@@ -56,7 +56,7 @@ struct Config {
     double hop_seconds = 1.0;
     int max_batch = 16;
     std::chrono::milliseconds max_batch_delay{20};
-    int queue_windows = 64;  // per source
+    int queue_windows = 16;  // per channel
     bool widen_hop = false;  // under overload, before sound is dropped
 
     DetectionConfig detection;
