@@ -304,7 +304,7 @@ std::vector<std::string> lines_of(const std::vector<ConfigFault>& notes) {
 
 }  // namespace
 
-Station load_station(const std::filesystem::path& path) {
+Station load_station(const std::filesystem::path& path, const Bundle* in_use) {
     ConfigDocument document(path);
     document.throw_if_unreadable();
     Station station;
@@ -312,7 +312,7 @@ Station load_station(const std::filesystem::path& path) {
     if (!station.config.bundle.empty()) {
         try {
             station.bundle = read_bundle(station.config.bundle);
-            check_against_model(document.root(), station.config, station.bundle);
+            check_against_model(document.root(), station.config, in_use != nullptr ? *in_use : station.bundle);
         } catch (const std::exception& error) {
             document.root().section("model").fault("bundle", error.what());
         }
