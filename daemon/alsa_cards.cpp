@@ -4,22 +4,32 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <array>
 #include <fstream>
 #include <stdexcept>
 
 namespace chorus {
+namespace {
+
+// The names of alsa-lib's own configuration that record and whose first argument, if it has no key, is a card.
+constexpr std::array<std::string_view, 6> kOfACard = {"hw", "plughw", "default", "sysdefault", "dsnoop", "front"};
+constexpr std::string_view kKey = "CARD=";
+
+}  // namespace
 
 std::string alsa_card_of(std::string_view device) {
     const auto colon = device.find(':');
     if (colon == std::string_view::npos) return "";
-    auto arguments = device.substr(colon + 1);
-    constexpr std::string_view kKey = "CARD=";
-    if (const auto key = arguments.find(kKey); key != std::string_view::npos) {
-        arguments.remove_prefix(key + kKey.size());
-    } else if (arguments.find('=') != std::string_view::npos) {
-        return "";
+    const auto name = device.substr(0, colon);
+    auto rest = device.substr(colon + 1);
+    const auto first = rest.substr(0, rest.find(','));
+    while (!rest.empty()) {
+        const auto argument = rest.substr(0, rest.find(','));
+        rest.remove_prefix(std::min(argument.size() + 1, rest.size()));
+        if (argument.starts_with(kKey)) return std::string(argument.substr(kKey.size()));
     }
-    return std::string(arguments.substr(0, arguments.find(',')));
+    const bool takes_card = std::find(kOfACard.begin(), kOfACard.end(), name) != kOfACard.end();
+    return takes_card && first.find_first_of("=/") == std::string_view::npos ? std::string(first) : "";
 }
 
 bool is_card_number(std::string_view card) {

@@ -8,7 +8,7 @@
 namespace chorus {
 
 /// The card in the name of an ALSA device, "UMC404HD" of "hw:CARD=UMC404HD,DEV=0" and "1" of "hw:1,0"; empty where the
-/// device names none ("default").
+/// device names none ("default") or only ALSA's configuration knows what it is ("plug:mixed").
 std::string alsa_card_of(std::string_view device);
 
 /// A card's number, which changes as cards come and go.

@@ -188,7 +188,7 @@ Config read_config(ConfigSection root, ConfigDepth depth) {
     config.hop_seconds = analysis.number("hop_seconds", config.hop_seconds, 0.05, 60.0);
     config.max_batch = static_cast<int>(analysis.integer("max_batch", config.max_batch, 1, 64));
     config.max_batch_delay = seconds(analysis.number("max_batch_delay_seconds", 0.02, 0.0, 10.0));
-    config.queue_windows = static_cast<int>(analysis.integer("queue_windows", config.queue_windows, 1, 65536));
+    config.queue_windows = static_cast<int>(analysis.integer("queue_windows", config.queue_windows, 2, 4096));
     config.widen_hop = analysis.choice("overload", {"drop", "widen-hop"}, "drop") == "widen-hop";
     config.silence_timeout = seconds(analysis.number("silence_timeout_seconds", 10.0, 0.5, 3600.0));
 
@@ -304,7 +304,7 @@ std::vector<std::string> lines_of(const std::vector<ConfigFault>& notes) {
 
 }  // namespace
 
-Station load_station(const std::filesystem::path& path) {
+Station load_station(const std::filesystem::path& path, const Bundle* in_use) {
     ConfigDocument document(path);
     document.throw_if_unreadable();
     Station station;
@@ -312,7 +312,7 @@ Station load_station(const std::filesystem::path& path) {
     if (!station.config.bundle.empty()) {
         try {
             station.bundle = read_bundle(station.config.bundle);
-            check_against_model(document.root(), station.config, station.bundle);
+            check_against_model(document.root(), station.config, in_use != nullptr ? *in_use : station.bundle);
         } catch (const std::exception& error) {
             document.root().section("model").fault("bundle", error.what());
         }

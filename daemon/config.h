@@ -56,7 +56,7 @@ struct Config {
     double hop_seconds = 1.0;
     int max_batch = 16;
     std::chrono::milliseconds max_batch_delay{20};
-    int queue_windows = 64;  // per source
+    int queue_windows = 16;  // per channel
     bool widen_hop = false;  // under overload, before sound is dropped
 
     DetectionConfig detection;
@@ -92,8 +92,9 @@ struct Station {
     Bundle bundle;
 };
 
-/// Reads the configuration and opens the model; throws ConfigError with every fault of both.
-Station load_station(const std::filesystem::path& path);
+/// Reads the configuration and opens the model; throws ConfigError with every fault of both. A running daemon keeps its
+/// model: `in_use`, if given, is what the detection settings are held against, whatever model is named now.
+Station load_station(const std::filesystem::path& path, const Bundle* in_use = nullptr);
 
 /// Whether reading a configuration opens the files that it names and asks GStreamer for its sources, too.
 enum class ConfigDepth { kTextAlone, kFilesToo };

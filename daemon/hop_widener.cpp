@@ -5,15 +5,15 @@
 
 namespace chorus {
 
-double HopWidener::update(MonotonicTime now, double fill) {
-    if (fill > kEmpty) {
+double HopWidener::update(MonotonicTime now, double waiting) {
+    if (waiting > kAtOnce) {
         calm_since_.reset();
     } else if (!calm_since_) {
         calm_since_ = now;
     }
     const double before = factor_;
     const bool settled = !changed_ || now - *changed_ >= kSettle;
-    if (fill >= kFull && settled) {
+    if (waiting > kAtOnce && waiting >= room_ * kFull && settled) {
         factor_ = std::min(factor_ * 2, most_);
     } else if (factor_ > 1 && calm_since_ && now - *calm_since_ >= kCalm) {
         // From `most`, which need not be a power of two, back to the power below it.

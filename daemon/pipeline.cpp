@@ -39,8 +39,8 @@ Pipeline::Pipeline(Config config, const Bundle& bundle, const FrontEnd& front_en
       // Where a batch costs as much as its windows one by one, none waits for others.
       max_batch_(classifier.gains_from_batches() ? static_cast<std::size_t>(config_.max_batch) : 1),
       max_batch_delay_(classifier.gains_from_batches() ? config_.max_batch_delay : 0ms),
-      queue_(0, static_cast<std::size_t>(config_.queue_windows)),
-      widener_(bundle.front_end.window_seconds / config_.hop_seconds),
+      queue_(0, 1),
+      widener_(bundle.front_end.window_seconds / config_.hop_seconds, config_.queue_windows),
       events_(std::make_unique<EventMaker>(config_.station, config_.detection, bundle, sink, metrics)),
       last_progress_(std::chrono::steady_clock::now()) {
     for (const auto& source : config_.sources) add_source(source);
@@ -73,12 +73,13 @@ void Pipeline::start() {
 }
 
 std::shared_ptr<SourceRunner> Pipeline::add_source(const SourceConfig& source) {
-    const std::size_t lane = queue_.add_lane();
+    const std::size_t lane = queue_.add_lane(static_cast<std::size_t>(config_.queue_windows));
     ++running_sources_;
     // The last source to end closes the queue: after it, what is queued is all there is.
     SourceRunner::Wiring wiring{.open = open_,
                                 .front_end = front_end_,
                                 .queue = queue_,
+                                .queue_windows = config_.queue_windows,
                                 .hop_seconds = config_.hop_seconds,
                                 .hop_factor = hop_factor_,
                                 .silence_timeout = config_.silence_timeout,
@@ -139,7 +140,7 @@ void Pipeline::reload(Config next) {
         next_detection_ = next.detection;
     }
     if (all_anew) {
-        widener_ = HopWidener(bundle_.front_end.window_seconds / config_.hop_seconds);
+        widener_ = HopWidener(bundle_.front_end.window_seconds / config_.hop_seconds, config_.queue_windows);
         hop_factor_ = 1;
     }
     for (const auto& source : beginning) add_source(source)->start();
@@ -149,15 +150,15 @@ void Pipeline::reload(Config next) {
 }
 
 void Pipeline::supervise(MonotonicTime now) {
-    double fill = 0;
+    double fill = 0;  // of the fullest lane of live sound
     {
         const std::lock_guard lock(slots_mutex_);
         for (std::size_t i = 0; i < slots_.size(); ++i) {
             if (!slots_[i].retired && !slots_[i].runner->config().is_file)
-                fill = std::max(fill, static_cast<double>(queue_.size(i)) / config_.queue_windows);
+                fill = std::max(fill, queue_.fill(i));
         }
     }
-    const double factor = config_.widen_hop ? widener_.update(now, fill) : 1;
+    const double factor = config_.widen_hop ? widener_.update(now, fill * config_.queue_windows) : 1;
     if (factor != hop_factor_) {
         const double before = hop_factor_.exchange(factor);
         spdlog::warn("analysis: {}; from now on a window every {:g} s",

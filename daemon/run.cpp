@@ -115,7 +115,7 @@ std::string status_line(const Pipeline& pipeline, const Feed& feed) {
 void reload(const std::filesystem::path& path, Config& config, const Bundle& bundle, Pipeline& pipeline,
             Metrics& metrics) {
     try {
-        auto next = load_station(path);
+        auto next = load_station(path, &bundle);
         auto restart = keys_that_need_a_restart(config, next.config);
         if (next.bundle.id != bundle.id) restart.push_back("model.bundle");
         if (!restart.empty())

@@ -299,6 +299,7 @@ void SourceRunner::begin_stretch(const AudioBlock& block) {
     }
     sample_rate_hz_ = block.sample_rate_hz;
     ledger_.ensure_channels(block.channels);
+    wiring_.queue.set_capacity(index_, static_cast<std::size_t>(wiring_.queue_windows * block.channels));
     channels_.clear();
     channels_.reserve(static_cast<std::size_t>(block.channels));
     try {

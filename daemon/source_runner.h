@@ -59,6 +59,7 @@ class SourceRunner {
         Opener open;
         const FrontEnd& front_end;
         LaneQueue<Window>& queue;
+        int queue_windows = 16;  // room in the lane, for each channel
         double hop_seconds = 1.0;
         const std::atomic<double>& hop_factor;              // of the hop of live sound, under overload
         std::chrono::milliseconds silence_timeout{10'000};  // where the source has none of its own

@@ -19,15 +19,26 @@ template <class T>
 class LaneQueue {
   public:
     /// Room for at least one item a lane, else std::invalid_argument.
-    LaneQueue(std::size_t lanes, std::size_t capacity_per_lane) : lanes_(lanes), capacity_(capacity_per_lane) {
-        if (capacity_per_lane == 0) throw std::invalid_argument("a queue needs room");
+    LaneQueue(std::size_t lanes, std::size_t capacity) {
+        for (std::size_t lane = 0; lane < lanes; ++lane) add_lane(capacity);
     }
 
-    /// Returns the number of the new, empty lane.
-    std::size_t add_lane() {
+    /// Returns the number of the new, empty lane; the same rule for its capacity.
+    std::size_t add_lane(std::size_t capacity) {
+        if (capacity == 0) throw std::invalid_argument("a queue needs room");
         const std::lock_guard lock(mutex_);
-        lanes_.emplace_back();
+        lanes_.push_back({.items = {}, .capacity = capacity});
         return lanes_.size() - 1;
+    }
+
+    /// From now on; the same rule. What is in stays in: a lane that holds more doesn't grow.
+    void set_capacity(std::size_t lane, std::size_t capacity) {
+        if (capacity == 0) throw std::invalid_argument("a queue needs room");
+        {
+            const std::lock_guard lock(mutex_);
+            lanes_.at(lane).capacity = capacity;
+        }
+        not_full_.notify_all();
     }
 
     /// Never waits. Returns the item that had to make room: the lane's oldest, or `item` itself after close().
@@ -37,12 +48,12 @@ class LaneQueue {
             const std::lock_guard lock(mutex_);
             if (closed_) return item;
             auto& queue = lanes_.at(lane);
-            if (queue.size() >= capacity_) {
-                dropped = std::move(queue.front());
-                queue.pop_front();
+            if (queue.is_full()) {
+                dropped = std::move(queue.items.front());
+                queue.items.pop_front();
                 --size_;
             }
-            queue.push_back(std::move(item));
+            queue.items.push_back(std::move(item));
             ++size_;
         }
         not_empty_.notify_one();
@@ -54,14 +65,14 @@ class LaneQueue {
         {
             std::unique_lock lock(mutex_);
             auto& queue = lanes_.at(lane);
-            if (!closed_ && queue.size() >= capacity_) {
+            if (!closed_ && queue.is_full()) {
                 ++waiting_;
                 not_empty_.notify_one();
-                not_full_.wait(lock, [&] { return closed_ || queue.size() < capacity_; });
+                not_full_.wait(lock, [&] { return closed_ || !queue.is_full(); });
                 --waiting_;
             }
             if (closed_) return item;
-            queue.push_back(std::move(item));
+            queue.items.push_back(std::move(item));
             ++size_;
         }
         not_empty_.notify_one();
@@ -78,7 +89,7 @@ class LaneQueue {
         not_empty_.wait_for(lock, patience, [&] { return closed_ || size_ >= most || producer_waits(); });
         batch.reserve(std::min(most, size_));
         while (size_ > 0 && batch.size() < most) {
-            auto& queue = lanes_[turn_];
+            auto& queue = lanes_[turn_].items;
             turn_ = (turn_ + 1) % lanes_.size();
             if (queue.empty()) continue;
             batch.push_back(std::move(queue.front()));
@@ -110,23 +121,30 @@ class LaneQueue {
         return size_;
     }
 
-    std::size_t size(std::size_t lane) const {
+    /// How full the lane is, 0 to 1.
+    double fill(std::size_t lane) const {
         const std::lock_guard lock(mutex_);
-        return lanes_.at(lane).size();
+        const auto& queue = lanes_.at(lane);
+        return std::min(1.0, static_cast<double>(queue.items.size()) / static_cast<double>(queue.capacity));
     }
 
   private:
+    struct Lane {
+        std::deque<T> items;
+        std::size_t capacity = 1;
+        bool is_full() const { return items.size() >= capacity; }
+    };
+
     // A producer that has room again may not have woken yet, so its lane is looked at too. Call with the mutex held.
     bool producer_waits() const {
         return waiting_ > 0 &&
-               std::any_of(lanes_.begin(), lanes_.end(), [&](const auto& q) { return q.size() >= capacity_; });
+               std::any_of(lanes_.begin(), lanes_.end(), [](const Lane& queue) { return queue.is_full(); });
     }
 
     mutable std::mutex mutex_;
     std::condition_variable not_empty_;
     std::condition_variable not_full_;
-    std::deque<std::deque<T>> lanes_;  // a deque, so that a lane stays where it is when one is added
-    std::size_t capacity_;
+    std::deque<Lane> lanes_;  // a deque, so that a lane stays where it is when one is added
     std::size_t size_ = 0;
     std::size_t turn_ = 0;     // the lane to be served next
     std::size_t waiting_ = 0;  // producers in push_wait; patience would only make them idle

@@ -24,10 +24,20 @@ TEST(AlsaCards, AreFoundInADevicesName) {
     EXPECT_EQ(alsa_card_of("plughw:CARD=UMC404HD,DEV=0"), "UMC404HD");
     EXPECT_EQ(alsa_card_of("hw:UMC404HD,0"), "UMC404HD");
     EXPECT_EQ(alsa_card_of("hw:1,0"), "1");
-    for (const char* device : {"default", "", "hw:", "plug:SLAVE=x"}) EXPECT_EQ(alsa_card_of(device), "") << device;
+    EXPECT_EQ(alsa_card_of("dsnoop:CARD=UMC404HD,DEV=0"), "UMC404HD");
+    EXPECT_EQ(alsa_card_of("front:UMC404HD"), "UMC404HD");
+    EXPECT_EQ(alsa_card_of("hw:DEV=0,CARD=UMC404HD"), "UMC404HD");
     EXPECT_TRUE(is_card_number("12"));
     EXPECT_FALSE(is_card_number("U1"));
     EXPECT_FALSE(is_card_number(""));
+}
+
+TEST(AlsaCards, AreNotSoughtWhereOnlyAlsaKnowsWhatTheNameMeans) {
+    for (const char* device :
+         {"default", "", "hw:", "hw:DEV=1", "hw:/dev/snd/controlC1", "plughw:DEV=0", "plughw:", "plug:mixed",
+          "plug:SLAVE=x", "plug:'hw:CARD=UMC404HD'", "plug:SLAVE='hw:CARD=UMC404HD'", "pulse:alsa_input.usb",
+          "jack:capture", "dsnooped:2", "array:FIRST=a,SECOND=b"})
+        EXPECT_EQ(alsa_card_of(device), "") << device;
 }
 
 TEST(AlsaCards, AreReadFromTheKernelsList) {

@@ -242,6 +242,42 @@ TEST(Pipeline, DropsTheOldestLiveSoundWhenAnalysisFallsBehindAndCountsIt) {
     EXPECT_GT(ended.analysed, 0);
 }
 
+TEST(Pipeline, HasRoomForEachChannelOfASource) {
+    constexpr int kRate = 16'000;
+    constexpr int kChannels = 40;
+    auto config = config_for(false, 1.0);
+    config.widen_hop = true;
+    // 2 windows of each channel, and with the stretch's end another and a mark: no backlog that a machine should mind.
+    const std::vector<std::vector<float>> sound(kChannels, noise_with_tones(kRate, 2.5, {}));
+    const auto items = cut_into_blocks(sound, kRate, [] { return std::size_t{kRate / 10}; });
+    const Bundle bundle = tone_bundle();
+    const FrontEnd front_end(bundle.front_end);
+    ToneClassifier classifier;
+    classifier.hold(true);
+    RecordingSink sink;
+    Metrics metrics(config.station);
+    std::atomic<int> opened{0};
+    Pipeline pipeline(config, bundle, front_end, classifier, sink, metrics,
+                      [&](const SourceConfig&) -> std::unique_ptr<AudioSource> {
+                          if (opened++ > 0) throw std::runtime_error("script: the device is gone");
+                          return std::make_unique<ScriptedSource>(items, true);
+                      });
+    pipeline.start();
+    const auto down = [&] { return pipeline.sources()[0].state == SourceState::kDown; };
+    for (int i = 0; i < 6000 && !down(); ++i) std::this_thread::sleep_for(10ms);
+    ASSERT_TRUE(down());
+    pipeline.supervise(std::chrono::steady_clock::now());
+    classifier.hold(false);
+    pipeline.stop(30s);
+    const auto report = pipeline.sources()[0];
+    EXPECT_EQ(report.hop_seconds, 1.0);
+    ASSERT_EQ(report.channels.size(), static_cast<std::size_t>(kChannels));
+    for (const auto& channel : report.channels) {
+        EXPECT_EQ(channel.samples.analysed, 5 * kRate / 2);
+        EXPECT_EQ(channel.samples.dropped[static_cast<std::size_t>(DropReason::kOverload)], 0);
+    }
+}
+
 TEST(Pipeline, AFileWaitsForTheClassifierAndLosesNothing) {
     auto config = config_for(true);
     config.queue_windows = 2;

@@ -65,8 +65,11 @@ struct Running {
     template <class Condition>
     bool wait_for(Condition condition) {
         const auto deadline = std::chrono::steady_clock::now() + 30s;
-        while (!condition() && std::chrono::steady_clock::now() < deadline) std::this_thread::sleep_for(2ms);
-        return condition();
+        while (std::chrono::steady_clock::now() < deadline) {
+            if (condition()) return true;
+            std::this_thread::sleep_for(2ms);
+        }
+        return false;
     }
     std::vector<std::string> names() {
         std::vector<std::string> all;

@@ -40,13 +40,14 @@ class StationFile : public testing::Test {
 
     /// Faults of a station with these sources and this rest, without the file's name.
     std::vector<std::string> faults_of(const std::string& sources, const std::string& rest,
-                                       const std::string& model = "model", const std::string& position = "") const {
+                                       const std::string& model = "model", const std::string& position = "",
+                                       const Bundle* in_use = nullptr) const {
         const auto path = folder_ / "c.toml";
         std::ofstream(path) << "[station]\nname = 'a'\n"
                             << position << "[model]\nbundle = '" << (folder_ / model).string() << "'\n"
                             << rest << sources;
         try {
-            load_station(path);
+            load_station(path, in_use);
         } catch (const ConfigError& error) {
             std::vector<std::string> lines;
             for (const auto& fault : error.faults()) lines.push_back(to_string(fault).substr(path.string().size()));
@@ -98,6 +99,19 @@ TEST_F(StationFile, AsksForWhatTheActivityPriorNeeds) {
     EXPECT_THAT(faults_of(live, prior, "dated", "latitude = -22.8\nlongitude = -47.1\n"), IsEmpty());
     EXPECT_THAT(faults_of(live, "", "dated", "longitude = -47.1\n"),
                 ElementsAre(HasSubstr("station: needs both latitude and longitude")));
+}
+
+TEST_F(StationFile, IsHeldAgainstTheModelInUseWhereThereIsOne) {
+    const std::string live = "[[source]]\nname = 'live'\nlaunch = 'audiotestsrc'\n";
+    Bundle in_use;
+    in_use.labels = {{.code = "NEWT", .name = "", .group = ""}};
+    in_use.thresholds = {0.5F};
+    const auto faults = [&](const std::string& rest) { return faults_of(live, rest, "model", "", &in_use); };
+    EXPECT_THAT(faults("[detection.thresholds]\nNEWT = 0.4\n"), IsEmpty());
+    EXPECT_THAT(faults("[detection.thresholds]\nFROG = 0.4\n"),
+                ElementsAre(":6: detection.thresholds.FROG: the model has no such class"))
+        << "the model named now has it, but takes a restart";
+    EXPECT_THAT(faults_of(live, "", "absent", "", &in_use), ElementsAre(HasSubstr("model.bundle")));
 }
 
 TEST_F(StationFile, RefusesThresholdsThatNoScoreExceeds) {

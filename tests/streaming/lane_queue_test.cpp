@@ -54,6 +54,30 @@ TEST(LaneQueue, DropsTheOldestOfAFullLaneAndHandsItBack) {
     EXPECT_THAT(queue.pop_batch(9, kAtOnce, 0ms), ElementsAre(2, 9, 3));
 }
 
+TEST(LaneQueue, GivesALaneTheRoomItIsToldTo) {
+    LaneQueue<int> queue(2, 1);
+    queue.set_capacity(0, 3);
+    for (int i : {1, 2, 3}) EXPECT_EQ(queue.push_drop_oldest(0, i), std::nullopt);
+    EXPECT_EQ(queue.push_drop_oldest(1, 9), std::nullopt);
+    EXPECT_EQ(queue.push_drop_oldest(1, 8), 9) << "the other lane's room is as it was";
+    queue.set_capacity(0, 4);
+    EXPECT_EQ(queue.fill(0), 0.75);
+    EXPECT_EQ(queue.fill(1), 1.0);
+    queue.set_capacity(0, 2);
+    EXPECT_EQ(queue.push_drop_oldest(0, 4), 1) << "one that holds more doesn't grow";
+    EXPECT_EQ(queue.fill(0), 1.0);
+    EXPECT_THROW(queue.set_capacity(0, 0), std::invalid_argument);
+}
+
+TEST(LaneQueue, LetsAProducerGoOnThatIsGivenRoom) {
+    LaneQueue<int> queue(1, 1);
+    queue.push_wait(0, 1);
+    auto waiting = std::async(std::launch::async, [&] { return queue.push_wait(0, 2); });
+    queue.set_capacity(0, 2);
+    EXPECT_EQ(waiting.wait_for(kLong), std::future_status::ready);
+    EXPECT_EQ(waiting.get(), std::nullopt);
+}
+
 TEST(LaneQueue, TakesItemsThatOnlyMove) {
     LaneQueue<std::unique_ptr<int>> queue(1, 1);
     queue.push_drop_oldest(0, std::make_unique<int>(1));
