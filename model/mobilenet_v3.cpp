@@ -255,9 +255,19 @@ torch::Tensor MobileNetV3Impl::features(torch::Tensor input) {
     return features_->forward(std::move(input));
 }
 
-torch::Tensor MobileNetV3Impl::embed(torch::Tensor input) {
-    const auto over_time = features(std::move(input)).mean(2);
+torch::Tensor MobileNetV3Impl::run_stages(torch::Tensor input, int begin, int end) {
+    for (auto stage = features_->begin() + begin; stage != features_->begin() + end; ++stage)
+        input = stage->forward(std::move(input));
+    return input;
+}
+
+torch::Tensor MobileNetV3Impl::pool(const torch::Tensor& features) {
+    const auto over_time = features.mean(2);
     return over_time.amax(2) + over_time.mean(2);
+}
+
+torch::Tensor MobileNetV3Impl::embed(torch::Tensor input) {
+    return pool(features(std::move(input)));
 }
 
 torch::Tensor MobileNetV3Impl::classify(torch::Tensor embedding) {
