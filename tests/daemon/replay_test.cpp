@@ -39,7 +39,7 @@ class Replay : public testing::Test {
             const auto seq = journal_.last_seq() + i;
             entries.push_back({seq, fmt::format("event.{}", seq), fmt::format("body {}", seq)});
         }
-        journal_.append(entries, utc_now());
+        journal_.append(entries, utc_now(), true);
     }
 
     TemporaryFolder folder_;
