@@ -179,7 +179,7 @@ int run_service(const std::filesystem::path& config_path) {
     bool ready = false;
     MonotonicTime next_status{};
     std::string stalled;
-    while (!pipeline.finished() && !feed.failed()) {
+    while (!pipeline.finished() && !feed.failed() && !(replay && replay->failed())) {
         const int signal = wait_for_signal(signals, kTick);
         if (signal == SIGHUP) {
             manager.reloading();
@@ -209,6 +209,7 @@ int run_service(const std::filesystem::path& config_path) {
     feed.stop();
     pipeline.rethrow_failure();
     feed.rethrow_failure();
+    if (replay) replay->rethrow_failure();
     const auto sources = pipeline.sources();
     return std::any_of(sources.begin(), sources.end(),
                        [](const auto& source) { return source.state == SourceState::kFailed; });
