@@ -181,7 +181,7 @@ int run_service(const std::filesystem::path& config_path) {
     const auto ready_by = std::chrono::steady_clock::now() + kFirstSound;
     MonotonicTime next_status{};
     std::string stalled;
-    while (!pipeline.finished() && !feed.failed()) {
+    while (!pipeline.finished() && !feed.failed() && !(replay && replay->failed())) {
         const int signal = wait_for_signal(signals, kTick);
         if (signal == SIGHUP) {
             manager.reloading();
@@ -214,6 +214,7 @@ int run_service(const std::filesystem::path& config_path) {
     feed.stop();
     pipeline.rethrow_failure();
     feed.rethrow_failure();
+    if (replay) replay->rethrow_failure();
     const auto sources = pipeline.sources();
     return std::any_of(sources.begin(), sources.end(),
                        [](const auto& source) { return source.state == SourceState::kFailed; });
