@@ -52,74 +52,119 @@ CHORUS_INLINE Vector activate(Vector x, Activation activation) {
 // Of a deep 1x1 convolution so many input channels at a time: a panel's part then stays in the first-level cache.
 constexpr int kDepth = 256;
 
-/// Where one panel's part of `depth` input channels is multiplied, and what is done before and after.
+/// What is done with a tile's sums of products.
+enum class Finish { kStore, kAddResidual, kRelu, kHardswish, kHardsigmoid };
+
+Finish finish_of(const PointwiseLayer& layer, bool last_part, bool with_residual) {
+    if (!last_part) return Finish::kStore;
+    switch (layer.activation) {
+        case Activation::kRelu:
+            return Finish::kRelu;
+        case Activation::kHardswish:
+            return Finish::kHardswish;
+        case Activation::kHardsigmoid:
+            return Finish::kHardsigmoid;
+        case Activation::kNone:
+            break;
+    }
+    return with_residual ? Finish::kAddResidual : Finish::kStore;
+}
+
+template <Finish kFinish>
+CHORUS_INLINE Vector finish(Vector sum, const float* residual, int lanes) {
+    if constexpr (kFinish == Finish::kAddResidual) return sum + load(residual + lanes);
+    if constexpr (kFinish == Finish::kRelu) return at_least_zero(sum);
+    if constexpr (kFinish == Finish::kHardswish) return sum * hardsigmoid(sum);
+    if constexpr (kFinish == Finish::kHardsigmoid) return hardsigmoid(sum);
+    return sum;
+}
+
+/// One panel's part of some input channels.
 struct PanelPart {
     const float* in;
-    int in_stride;
-    int depth;
+    long in_stride;
     const float* weights;
-    const float* bias;  // null: goes on from what `out` holds
-    bool last;          // applies activation and residual
-    Activation activation;
+    const float* weights_end;
+    const float* base;  // what the products are added to: the bias, or what the part before left in `out`
+    long base_stride;
     const float* residual;
     float* out;
-    int out_stride;
+    long out_stride;
 };
 
-// Not inlined, else the compiler keeps the activations' constants in registers that the sums need.
-template <int kPixels, int kVectors>
-__attribute__((noinline)) void multiply_tile(const PanelPart& part, int pixel) {
-    const float* const in = part.in + static_cast<long>(pixel) * part.in_stride;
-    float* const out = part.out + static_cast<long>(pixel) * part.out_stride;
+// Loops over a tile are unrolled by order: only then does the compiler keep the tile's sums in registers from end to end.
+
+/// A tile of kPixels pixels from `pixel` on. Neither inlined nor with a choice after its loop: else the compiler takes
+/// registers from the sums, which need them all.
+template <Finish kFinish, int kPixels, int kVectors>
+__attribute__((noinline)) void multiply_tile(const PanelPart& part, long pixel) {
+    const float* in = part.in + pixel * part.in_stride;
     Vector sums[kPixels][kVectors];
+#pragma GCC unroll 32
     for (int p = 0; p < kPixels; ++p) {
-        for (int v = 0; v < kVectors; ++v) {
-            sums[p][v] = load(part.bias != nullptr ? part.bias + v * kLanes : out + p * part.out_stride + v * kLanes);
-        }
+#pragma GCC unroll 32
+        for (int v = 0; v < kVectors; ++v) sums[p][v] = Vector{};
     }
-    const float* weights = part.weights;
-    for (int k = 0; k < part.depth; ++k) {
+    for (const float* weights = part.weights; weights != part.weights_end; weights += kVectors * kLanes, ++in) {
         Vector row[kVectors];
+#pragma GCC unroll 32
         for (int v = 0; v < kVectors; ++v) row[v] = load(weights + v * kLanes);
-        weights += kVectors * kLanes;
+#pragma GCC unroll 32
         for (int p = 0; p < kPixels; ++p) {
-            const Vector value = all(in[p * part.in_stride + k]);
+            const Vector value = all(in[p * part.in_stride]);
+#pragma GCC unroll 32
             for (int v = 0; v < kVectors; ++v) sums[p][v] += value * row[v];
         }
     }
-    if (part.last) {
-        for (int p = 0; p < kPixels; ++p) {
-            for (int v = 0; v < kVectors; ++v) sums[p][v] = activate(sums[p][v], part.activation);
-        }
-        if (part.residual != nullptr) {
-            const float* const residual = part.residual + static_cast<long>(pixel) * part.out_stride;
-            for (int p = 0; p < kPixels; ++p) {
-                for (int v = 0; v < kVectors; ++v) sums[p][v] += load(residual + p * part.out_stride + v * kLanes);
-            }
-        }
-    }
+    const float* base = part.base + pixel * part.base_stride;
+    const float* residual = kFinish == Finish::kAddResidual ? part.residual + pixel * part.out_stride : nullptr;
+    float* out = part.out + pixel * part.out_stride;
+#pragma GCC unroll 32
     for (int p = 0; p < kPixels; ++p) {
-        for (int v = 0; v < kVectors; ++v) store(out + p * part.out_stride + v * kLanes, sums[p][v]);
+#pragma GCC unroll 32
+        for (int v = 0; v < kVectors; ++v) {
+            const int lanes = v * kLanes;
+            store(out + lanes, finish<kFinish>(sums[p][v] + load(base + lanes), residual, lanes));
+        }
+        base += part.base_stride;
+        out += part.out_stride;
+        if constexpr (kFinish == Finish::kAddResidual) residual += part.out_stride;
     }
 }
 
-template <int kPixels, int kVectors>
+template <Finish kFinish, int kPixels, int kVectors>
 void multiply_rest(const PanelPart& part, int pixel, int left) {
     if constexpr (kPixels > 0) {
         if (left == kPixels) {
-            multiply_tile<kPixels, kVectors>(part, pixel);
+            multiply_tile<kFinish, kPixels, kVectors>(part, pixel);
         } else {
-            multiply_rest<kPixels - 1, kVectors>(part, pixel, left);
+            multiply_rest<kFinish, kPixels - 1, kVectors>(part, pixel, left);
         }
     }
 }
 
 /// Tiles of kPixels pixels, as many as the registers hold.
-template <int kPixels, int kVectors>
-void multiply(const PanelPart& part, int pixels) {
+template <Finish kFinish, int kPixels, int kVectors>
+void multiply_tiles(const PanelPart& part, int pixels) {
     int pixel = 0;
-    for (; pixel + kPixels <= pixels; pixel += kPixels) multiply_tile<kPixels, kVectors>(part, pixel);
-    multiply_rest<kPixels - 1, kVectors>(part, pixel, pixels - pixel);
+    for (; pixel + kPixels <= pixels; pixel += kPixels) multiply_tile<kFinish, kPixels, kVectors>(part, pixel);
+    multiply_rest<kFinish, kPixels - 1, kVectors>(part, pixel, pixels - pixel);
+}
+
+template <int kPixels, int kVectors>
+void multiply(const PanelPart& part, int pixels, Finish finish) {
+    switch (finish) {
+        case Finish::kStore:
+            return multiply_tiles<Finish::kStore, kPixels, kVectors>(part, pixels);
+        case Finish::kAddResidual:
+            return multiply_tiles<Finish::kAddResidual, kPixels, kVectors>(part, pixels);
+        case Finish::kRelu:
+            return multiply_tiles<Finish::kRelu, kPixels, kVectors>(part, pixels);
+        case Finish::kHardswish:
+            return multiply_tiles<Finish::kHardswish, kPixels, kVectors>(part, pixels);
+        case Finish::kHardsigmoid:
+            return multiply_tiles<Finish::kHardsigmoid, kPixels, kVectors>(part, pixels);
+    }
 }
 
 void pointwise(const PointwiseLayer& layer, const float* in, int pixels, const float* residual, float* out) {
@@ -128,22 +173,23 @@ void pointwise(const PointwiseLayer& layer, const float* in, int pixels, const f
         const int columns = panel_columns(layer.out - column);
         for (int k = 0; k < layer.in; k += kDepth) {
             const int depth = layer.in - k < kDepth ? layer.in - k : kDepth;
+            const float* const weights = panel + static_cast<long>(k) * columns;
             const PanelPart part{.in = in + k,
                                  .in_stride = layer.in,
-                                 .depth = depth,
-                                 .weights = panel + static_cast<long>(k) * columns,
-                                 .bias = k == 0 ? layer.bias + column : nullptr,
-                                 .last = k + depth == layer.in,
-                                 .activation = layer.activation,
+                                 .weights = weights,
+                                 .weights_end = weights + static_cast<long>(depth) * columns,
+                                 .base = k == 0 ? layer.bias + column : out + column,
+                                 .base_stride = k == 0 ? 0 : layer.out,
                                  .residual = residual != nullptr ? residual + column : nullptr,
                                  .out = out + column,
                                  .out_stride = layer.out};
+            const Finish finish = finish_of(layer, k + depth == layer.in, residual != nullptr);
             if (columns == 24) {
-                multiply<4, 3>(part, pixels);
+                multiply<4, 3>(part, pixels, finish);
             } else if (columns == 16) {
-                multiply<6, 2>(part, pixels);
+                multiply<6, 2>(part, pixels, finish);
             } else {
-                multiply<8, 1>(part, pixels);
+                multiply<8, 1>(part, pixels, finish);
             }
         }
         panel += static_cast<long>(layer.in) * columns;
@@ -167,15 +213,17 @@ struct DepthwiseRow {
 template <int kKernel, int kStride, Activation kActivation, int kPixels>
 CHORUS_INLINE Vector depthwise_tile(const DepthwiseRow& row, int x) {
     Vector sums[kPixels];
-    for (auto& sum : sums) sum = row.bias;
+#pragma GCC unroll 32
+    for (int p = 0; p < kPixels; ++p) sums[p] = row.bias;
     for (int ky = row.first_row; ky < row.end_row; ++ky) {
         const float* const in = row.rows[ky] + static_cast<long>(x * kStride - kKernel / 2) * row.channels;
         Vector weights[kKernel];
+#pragma GCC unroll 32
         for (int kx = 0; kx < kKernel; ++kx) weights[kx] = load(row.weights + (ky * kKernel + kx) * kLanes);
 #pragma GCC unroll 32
         for (int i = 0; i < (kPixels - 1) * kStride + kKernel; ++i) {
             const Vector value = load(in + static_cast<long>(i) * row.channels);
-#pragma GCC unroll 8
+#pragma GCC unroll 32
             for (int p = 0; p < kPixels; ++p) {
                 const int kx = i - p * kStride;
                 if (kx >= 0 && kx < kKernel) sums[p] += value * weights[kx];
@@ -183,6 +231,7 @@ CHORUS_INLINE Vector depthwise_tile(const DepthwiseRow& row, int x) {
         }
     }
     Vector total{};
+#pragma GCC unroll 32
     for (int p = 0; p < kPixels; ++p) {
         const Vector value = activate(sums[p], kActivation);
         total += value;
@@ -263,32 +312,52 @@ void depthwise_row(const DepthwiseLayer& layer, const float* const* rows, int wi
     }
 }
 
-void stem_row(const StemLayer& layer, const float* in, int in_stride, int width_out, float* out) {
-    constexpr int kPixels = 8;
-    for (int channel = 0; channel < layer.channels; channel += kLanes) {
-        const Vector bias = load(layer.bias + channel);
-        for (int first = 0; first < width_out; first += kPixels) {
-            // The last tile begins so early that it ends with the row; a narrower row is one tile of fewer pixels.
-            const int x = width_out >= kPixels && first + kPixels > width_out ? width_out - kPixels : first;
-            const int count = width_out - x < kPixels ? width_out - x : kPixels;
-            Vector sums[kPixels];
-            for (auto& sum : sums) sum = bias;
-            for (int tap = 0; tap < 9; ++tap) {
-                const Vector weights = load(layer.weights + tap * layer.channels + channel);
-                const float* const row = in + tap / 3 * in_stride + 2 * x + tap % 3;
-                if (count == kPixels) {
-#pragma GCC unroll 8
-                    for (int p = 0; p < kPixels; ++p) sums[p] += all(row[2 * p]) * weights;
-                } else {
-                    for (int p = 0; p < count; ++p) sums[p] += all(row[2 * p]) * weights;
-                }
-            }
-            for (int p = 0; p < count; ++p) {
-                store(out + static_cast<long>(x + p) * layer.channels + channel,
-                      activate(sums[p], Activation::kHardswish));
+/// kPixels outputs from `x` on, of two blocks of channels or of one: each input is then loaded once for both.
+template <int kPixels, int kVectors>
+CHORUS_INLINE void stem_tile(const StemLayer& layer, const float* in, int in_stride, int x, int channel, float* out) {
+    Vector sums[kPixels][kVectors];
+#pragma GCC unroll 32
+    for (int p = 0; p < kPixels; ++p) {
+#pragma GCC unroll 32
+        for (int v = 0; v < kVectors; ++v) sums[p][v] = load(layer.bias + channel + v * kLanes);
+    }
+#pragma GCC unroll 32
+    for (int ky = 0; ky < 3; ++ky) {
+#pragma GCC unroll 32
+        for (int kx = 0; kx < 3; ++kx) {
+            const float* const weights = layer.weights + (3 * ky + kx) * layer.channels + channel;
+            const float* const row = in + ky * in_stride + 2 * x + kx;
+#pragma GCC unroll 32
+            for (int p = 0; p < kPixels; ++p) {
+                const Vector value = all(row[2 * p]);
+#pragma GCC unroll 32
+                for (int v = 0; v < kVectors; ++v) sums[p][v] += value * load(weights + v * kLanes);
             }
         }
     }
+#pragma GCC unroll 32
+    for (int p = 0; p < kPixels; ++p) {
+#pragma GCC unroll 32
+        for (int v = 0; v < kVectors; ++v) {
+            store(out + static_cast<long>(x + p) * layer.channels + channel + v * kLanes,
+                  activate(sums[p][v], Activation::kHardswish));
+        }
+    }
+}
+
+template <int kVectors>
+void stem_channels(const StemLayer& layer, const float* in, int in_stride, int width_out, int channel, float* out) {
+    int x = 0;
+    for (; x + 4 <= width_out; x += 4) stem_tile<4, kVectors>(layer, in, in_stride, x, channel, out);
+    for (; x < width_out; ++x) stem_tile<1, kVectors>(layer, in, in_stride, x, channel, out);
+}
+
+void stem_row(const StemLayer& layer, const float* in, int in_stride, int width_out, float* out) {
+    int channel = 0;
+    for (; channel + 2 * kLanes <= layer.channels; channel += 2 * kLanes) {
+        stem_channels<2>(layer, in, in_stride, width_out, channel, out);
+    }
+    if (channel < layer.channels) stem_channels<1>(layer, in, in_stride, width_out, channel, out);
 }
 
 void scale(float* data, int pixels, int channels, const float* factors) {

@@ -18,7 +18,7 @@ constexpr int panel_columns(int left) {
     return left == 16 || left == 32 ? 16 : 24;
 }
 
-struct PointwiseLayer {  // out[p][o] = activation(bias[o] + sum over i of in[p][i] weight[o][i]) + residual[p][o]
+struct PointwiseLayer {  // out[p][o] = activation(bias[o] + sum over i of in[p][i] weight[o][i] + residual[p][o])
     int in;
     int out;
     Activation activation;
@@ -44,7 +44,7 @@ struct StemLayer {  // one channel in, 3x3, stride 2, hardswish
 struct Kernels {
     const char* instructions;
 
-    /// in: [pixels, layer.in], residual: [pixels, layer.out] or null, out: [pixels, layer.out].
+    /// A layer with an activation has no residual. in: [pixels, layer.in], residual: [pixels, layer.out] or null, out: [pixels, layer.out].
     void (*pointwise)(const PointwiseLayer& layer, const float* in, int pixels, const float* residual, float* out);
 
     /// rows: the layer.kernel input rows [width_in, channels] that one output row [width_out, channels] sees, null

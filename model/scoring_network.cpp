@@ -6,6 +6,7 @@
 #include <array>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <new>
 #include <optional>
 #include <set>
@@ -230,7 +231,7 @@ class Block {
         project_.emplace(tensors.read_folded(next(), options.out, options.expanded, 1), Activation::kNone);
 
         // As many rows at a time as leave the block's inside in the second-level cache.
-        constexpr std::size_t kStripFloats = 192 * 1024 / sizeof(float);
+        constexpr std::size_t kStripFloats = 256 * 1024 / sizeof(float);
         strip_ = height_out();
         while (strip_ > 1 && strip_size(strip_) > kStripFloats) --strip_;
     }
@@ -328,7 +329,9 @@ struct ScoringNetwork::Scratch::Buffers {
     Floats padded;  // the window, one row above and below, one column on the left and two on the right
     Floats activations[2];
     BlockBuffers block;
-    Floats features;   // of the last convolution
+    Floats features;  // of the last convolution
+    Floats mean;      // of one frame of them
+    Floats largest;
     Floats embedding;
     Floats logits;
 };
@@ -385,21 +388,26 @@ struct ScoringNetwork::Layers {
     }
 
     /// Mean over frequency, then the largest over time plus the mean over time. features: [mel, frame, channel].
-    void pool(const float* features, float* embedding) const {
+    void pool(const float* features, float* mean, float* largest, float* embedding) const {
         const int height = blocks.back().height_out();
         const int width = blocks.back().width_out();
         const auto channels = static_cast<std::size_t>(last->out());
-        for (std::size_t c = 0; c < channels; ++c) {
-            float largest = -INFINITY;
-            float total = 0;
-            for (int x = 0; x < width; ++x) {
-                float sum = 0;
-                for (int y = 0; y < height; ++y) sum += features[area(y * width + x, last->out()) + c];
-                const float mean = sum / static_cast<float>(height);
-                largest = std::max(largest, mean);
-                total += mean;
+        std::fill_n(largest, channels, -std::numeric_limits<float>::infinity());
+        std::fill_n(embedding, channels, 0.0F);
+        for (int x = 0; x < width; ++x) {
+            std::fill_n(mean, channels, 0.0F);
+            for (int y = 0; y < height; ++y) {
+                const float* const pixel = features + area(y * width + x, last->out());
+                for (std::size_t c = 0; c < channels; ++c) mean[c] += pixel[c];
             }
-            embedding[c] = largest + total / static_cast<float>(width);
+            for (std::size_t c = 0; c < channels; ++c) {
+                mean[c] /= static_cast<float>(height);
+                largest[c] = std::max(largest[c], mean[c]);
+                embedding[c] += mean[c];
+            }
+        }
+        for (std::size_t c = 0; c < channels; ++c) {
+            embedding[c] = largest[c] + embedding[c] / static_cast<float>(width);
         }
     }
 };
@@ -429,7 +437,7 @@ ScoringNetwork::Scratch::Scratch(const ScoringNetwork& network) : buffers_(std::
     const auto channels = static_cast<std::size_t>(layers.last->out());
     const auto& block = layers.blocks.back();
     grow(buffers.features, area(block.height_out(), block.width_out()) * channels);
-    grow(buffers.embedding, channels);
+    for (auto* floats : {&buffers.mean, &buffers.largest, &buffers.embedding}) grow(*floats, channels);
     grow(buffers.logits, static_cast<std::size_t>(layers.head->out()));
 }
 
@@ -453,7 +461,7 @@ void ScoringNetwork::score(std::span<const float> features, std::span<float> sco
     }
     const auto& block = layers.blocks.back();
     (*layers.last)(in, block.height_out() * block.width_out(), nullptr, buffers.features.data());
-    layers.pool(buffers.features.data(), buffers.embedding.data());
+    layers.pool(buffers.features.data(), buffers.mean.data(), buffers.largest.data(), buffers.embedding.data());
     (*layers.head)(buffers.embedding.data(), 1, nullptr, buffers.logits.data());
     for (std::size_t i = 0; i < scores.size(); ++i) scores[i] = 1 / (1 + std::exp(-buffers.logits[i]));
 }
