@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
 """Times the network beside other engines: the same weights, the same windows, one run.
 
-    tests/benchmarks/peers.py [--runner build/release/tests/benchmarks/network_runner] [--bundle FILE] [--rounds 40]
+    tests/benchmarks/peers.py [--runner build/release/tests/benchmarks/network_runner] [--bundle FILE] [--rounds 20]
 
 Makes a virtual environment (Debian: python3-venv) in build/peers on its first run (onnxruntime, openvino, onnx,
-numpy, safetensors from PyPI, 0.5 GB) and goes on inside it. With --torch it has torch and torchvision from PyPI, too (several GB): then torchvision's
-own MobileNetV3 runs with the bundle's weights, eager and compiled.
+numpy, safetensors from PyPI, 0.4 GB) and goes on inside it. With --torch it has torch and torchvision from PyPI, too
+(several GB): then torchvision's own MobileNetV3 runs with the bundle's weights, eager and compiled.
 
 The ONNX graph is torchvision's MobileNetV3 with the pooling and head of model/mobilenet_v3.h, made from the bundle's
 tensors; batch normalisation is left to each engine to fold. Without --bundle: Large with 42 classes on 128 x 376, and
 Small with 10 on 128 x 188, of weights known by formula. Rounds take every engine in turn, so that all of them see the
-same noise of the machine; the table gives the median milliseconds a window and the median over the rounds of own time /
-engine's time. All scores must agree to 1e-3. Engines that can't be had are named with the reason.
+same noise of the machine; a turn is the median of five batches after one that warms the caches up. The table gives the
+median milliseconds a window and the median over the rounds of own time / engine's time. All scores must agree to 1e-3. Engines that can't be had are named with the reason.
 """
 
 import argparse
@@ -255,11 +255,10 @@ def compare(arguments, bundle, name):
 
 def print_table(name, title, batch, engines, rounds, left_out):
     times = {engine: [] for engine in engines}
-    for number in range(rounds + 3):
+    for _ in range(rounds):
         for engine, (measure, _, _) in engines.items():
-            took = measure()
-            if number >= 3:
-                times[engine].append(took / batch)
+            measure()
+            times[engine].append(statistics.median(measure() for _ in range(5)) / batch)
     print(f"\n{name}, batch {title} thread{'s' if title[-1] != '1' else ''}: ms a window, chorus's time / engine's")
     for engine, (_, _, version) in engines.items():
         ratio = statistics.median(own / other for own, other in zip(times["chorus"], times[engine]))
@@ -273,7 +272,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runner", default=ROOT / "build/release/tests/benchmarks/network_runner")
     parser.add_argument("--bundle", help="a model bundle, instead of the two of known weights")
-    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--torch", action="store_true", help="torch and torchvision from PyPI, too")
     arguments = parser.parse_args()
     enter_environment(PACKAGES + (TORCH_PACKAGES if arguments.torch else []))
