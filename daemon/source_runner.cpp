@@ -1,7 +1,6 @@
 #include "daemon/source_runner.h"
 
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <cmath>
@@ -11,6 +10,7 @@
 #include <stdexcept>
 
 #include "config/program.h"
+#include "daemon/aside.h"
 #include "daemon/back_off.h"
 
 namespace chorus {
@@ -19,9 +19,10 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr auto kReadTimeout = 200ms;
-constexpr auto kTurn = 500ms;        // between turns while nothing is read
-constexpr auto kLook = 1s;           // between looks at the kernel's clock, the schedule and what is to be summed up
-constexpr auto kLineInterval = 60s;  // lines that repeat are summed up so often
+constexpr auto kTurn = 500ms;            // between turns while nothing is read
+constexpr auto kLook = 1s;               // between looks at the kernel's clock and the schedule
+constexpr auto kAwait = 50ms;            // how late a stop may be noticed while a source is being opened
+constexpr auto kClosePatience = 1500ms;  // at the end, for a device to be free again
 
 }  // namespace
 
@@ -30,9 +31,7 @@ SourceRunner::SourceRunner(std::size_t index, SourceConfig config, Wiring wiring
       config_(std::move(config)),
       wiring_(std::move(wiring)),
       silence_timeout_(config_.silence_timeout.value_or(wiring_.silence_timeout)),
-      failure_lines_(kLineInterval),
-      gap_lines_(kLineInterval),
-      clock_lines_(kLineInterval),
+      teller_(config_.name),
       last_turn_(std::chrono::steady_clock::now()) {
     report_.name = config_.name;
     report_.live = !config_.is_file;
@@ -49,6 +48,7 @@ void SourceRunner::start() {
         name_this_thread("src:" + config_.name);
         run(stop);
         wiring_.on_end();
+        if (closing_.valid()) closing_.wait_for(kClosePatience);
     });
 }
 
@@ -82,37 +82,37 @@ void SourceRunner::run(const std::stop_token& stop) {
             const auto outcome = in_hours_ ? listen(stop) : Outcome::kOffHours;
             if (outcome == Outcome::kStopped) break;
             if (outcome == Outcome::kOffHours) {
-                was_off_ = true;
-                enter(SourceState::kOff, "");
+                enter(SourceState::kOff);
                 if (!wait(stop, kLook)) break;
                 continue;
             }
-            if (config_.is_file) return enter(SourceState::kEnded, "");
+            if (config_.is_file) return enter(SourceState::kEnded);
             throw std::runtime_error(fmt::format("{}: the stream ended", config_.name));
         } catch (const std::exception&) {
             const auto message = current_exception_message();
             end_stretch(config_.is_file ? DropReason::kError : DropReason::kShort);
             if (config_.is_file) {
-                spdlog::error("source {}", message);
-                return enter(SourceState::kFailed, message);
+                teller_.given_up(message);
+                return show_state();
             }
-            const auto now = std::chrono::steady_clock::now();
-            const auto pause = back_off.next(sound_since_ ? now - *sound_since_ : 0s);
-            warn(failure_lines_,
-                 fmt::format("{}; trying again in {:.1f} s", message, std::chrono::duration<double>(pause).count()));
-            status_.failed(now, message);
+            const auto pause = back_off.next(sound_since_ ? std::chrono::steady_clock::now() - *sound_since_ : 0s);
+            teller_.failed(message, pause);
             if (!wait(stop, pause)) break;
         }
     }
     end_stretch(DropReason::kShutdown);
-    enter(SourceState::kEnded, "");
+    enter(SourceState::kEnded);
 }
 
 // Opens the source and reads it to its end, or until its hours are over; throws when it fails.
 SourceRunner::Outcome SourceRunner::listen(const std::stop_token& stop) {
     sound_since_.reset();
-    if (status_.state() == SourceState::kOff) enter(SourceState::kStarting, "");
-    auto opened = wiring_.open(config_);
+    if (teller_.state() == SourceState::kOff) enter(SourceState::kStarting);
+    // However long they hang, there are one opening and one closing at most.
+    if (closing_.valid() && !await(closing_, "closing", stop)) return Outcome::kStopped;
+    auto opening = run_aside("open:" + config_.name, [open = wiring_.open, config = config_] { return open(config); });
+    if (!await(opening, "opening", stop)) return Outcome::kStopped;
+    auto opened = opening.get();
     live_ = opened->is_live();
     {
         const std::lock_guard lock(mutex_);
@@ -124,11 +124,7 @@ SourceRunner::Outcome SourceRunner::listen(const std::stop_token& stop) {
     AudioSource& source = *source_;
     struct Closer {
         SourceRunner& runner;
-        ~Closer() {
-            std::unique_ptr<AudioSource> closing;
-            const std::lock_guard lock(runner.mutex_);
-            closing = std::move(runner.source_);
-        }
+        ~Closer() { runner.close(); }
     } closer{*this};
 
     auto outcome = Outcome::kStopped;
@@ -158,24 +154,69 @@ SourceRunner::Outcome SourceRunner::listen(const std::stop_token& stop) {
     return outcome;
 }
 
+// Goes its rounds until what is done aside is ready; false when asked to stop before. What takes longer than sound may
+// stay away is no stall of this thread but a source that is down.
+template <class T>
+bool SourceRunner::await(std::future<T>& done, const char* what, const std::stop_token& stop) {
+    const auto begun = std::chrono::steady_clock::now();
+    bool hangs = false;
+    while (done.wait_for(kAwait) != std::future_status::ready) {
+        if (stop.stop_requested()) return false;
+        const auto taken = std::chrono::steady_clock::now() - begun;
+        if (taken > silence_timeout_) {
+            const auto seconds = std::chrono::duration<double>(taken).count();
+            teller_.hangs(fmt::format("{}: {} takes {:.0f} s", config_.name, what, seconds), !hangs);
+            hangs = true;
+        }
+        turn();
+    }
+    return true;
+}
+
+void SourceRunner::close() noexcept {
+    std::unique_ptr<AudioSource> closing;
+    {
+        const std::lock_guard lock(mutex_);
+        closing = std::move(source_);
+    }
+    try {
+        closing_ = run_aside("close:" + config_.name, [source = std::move(closing)]() mutable { source.reset(); });
+    } catch (const std::exception&) {
+        closing_ = {};  // no thread to be had: it has been closed by this one
+    }
+}
+
 // The first sound of an opening.
 void SourceRunner::resume(const AudioBlock& block) {
     sound_since_ = block.received;
-    // While it was away, sound went by: an estimate, as no one counted it.
-    if (position_ > 0 && sample_rate_hz_ > 0) {
-        const auto away = std::chrono::duration<double>(block.received - went_down_).count();
-        const auto samples = static_cast<std::int64_t>(away * sample_rate_hz_);
-        if (was_off_) {
-            position_ += samples;  // nobody wanted to hear it: no loss
-        } else {
-            skip({.samples = samples, .sample_rate_hz = sample_rate_hz_, .known = false, .reason = "reconnect"});
-            const std::lock_guard lock(mutex_);
-            ++report_.reconnects;
-        }
+    if (position_ > 0) {
+        miss(block.received - SampleClock::offset(block.frames(), block.sample_rate_hz),
+             was_off_ ? silence_timeout_ : 0ms, "reconnect");
         clock_.restart();
+        const std::lock_guard lock(mutex_);
+        if (!was_off_) ++report_.reconnects;
     }
     was_off_ = false;
     index_offset_ = position_ - block.first_sample;
+}
+
+// Moves on to `until`, up to when no sound came. Outside the source's hours nobody wanted to hear it. Within them it is
+// lost, by an estimate as no one counted it, where it is more than the `allowance` for sound that was on its way.
+void SourceRunner::miss(MonotonicTime until, std::chrono::milliseconds allowance, const char* reason) {
+    if (sample_rate_hz_ == 0) return;
+    const auto samples_to = [&](MonotonicTime time) {
+        const auto seconds = std::chrono::duration<double>(time - reached_).count();
+        reached_ = std::max(reached_, time);
+        return std::max<std::int64_t>(static_cast<std::int64_t>(seconds * sample_rate_hz_), 0);
+    };
+    if (was_off_) position_ += samples_to(hours_began_);
+    const bool lost = until - reached_ >= allowance;
+    const auto samples = samples_to(until);
+    if (lost) {
+        skip({.samples = samples, .sample_rate_hz = sample_rate_hz_, .known = false, .reason = reason});
+    } else {
+        position_ += samples;
+    }
 }
 
 void SourceRunner::take(const AudioBlock& block) {
@@ -185,10 +226,10 @@ void SourceRunner::take(const AudioBlock& block) {
 
     const std::int64_t first_sample = index_offset_ + block.first_sample;
     if (live_ && block.capture_time) observe_clock(block, first_sample);
-    received_ = block.received;
+    received_ = reached_ = block.received;
     const double hop_factor = live_ ? wiring_.hop_factor.load() : 1.0;
     for (auto& channel : channels_) channel.widen_hop(hop_factor);
-    status_.sound(block.received);
+    teller_.sound(block.received);
 
     const auto frames = static_cast<std::size_t>(block.frames());
     const auto channels = static_cast<std::size_t>(block.channels);
@@ -204,7 +245,9 @@ void SourceRunner::take(const AudioBlock& block) {
         channels_[channel].push(channel_samples_, [&](Window&& window) { keep(number, std::move(window)); });
     }
     put_in_order();
-    tell_faults(health_->review());
+    const auto changed = health_->review();
+    for (const int channel : changed) ledger_.set_faults(channel, health_->faults(channel));
+    teller_.faults(*health_, changed);
     position_ = first_sample + block.frames();
 
     const std::lock_guard lock(mutex_);
@@ -221,9 +264,7 @@ void SourceRunner::observe_clock(const AudioBlock& block, std::int64_t first_sam
     }
     const auto before = clock_.utc(first_sample);
     if (!clock_.observe(first_sample, *block.capture_time, sample_rate_hz_)) return;
-    const std::chrono::duration<double> jump = *clock_.utc(first_sample) - *before;
-    warn(clock_lines_, fmt::format("{}: the {} clock was set by {:+.3f} s: sound is dated by it from sample {} on",
-                                   config_.name, sender_time_ ? "sender's" : "system's", jump.count(), first_sample));
+    teller_.clock_was_set(sender_time_ ? "sender's" : "system's", *clock_.utc(first_sample) - *before, first_sample);
     const std::lock_guard lock(mutex_);
     ++report_.clock_steps;
 }
@@ -233,11 +274,9 @@ void SourceRunner::skip(const Gap& gap) {
     position_ += gap.samples;
     if (!gap.known) clock_.restart();
     const double seconds = gap.sample_rate_hz > 0 ? static_cast<double>(gap.samples) / gap.sample_rate_hz : 0.0;
-    auto text =
-        fmt::format("{} of sound lost ({})",
-                    gap.known ? fmt::format("{:.3f} s", seconds) : fmt::format("about {:.1f} s", seconds), gap.reason);
-    warn(gap_lines_, fmt::format("{}: {}", config_.name, text));
-    status_.lost(std::chrono::steady_clock::now(), std::move(text));
+    teller_.lost(fmt::format("{} of sound lost ({})",
+                             gap.known ? fmt::format("{:.3f} s", seconds) : fmt::format("about {:.1f} s", seconds),
+                             gap.reason));
     const std::lock_guard lock(mutex_);
     ++report_.gaps;
     report_.gap_seconds += seconds;
@@ -254,7 +293,7 @@ void SourceRunner::begin_stretch(const AudioBlock& block) {
     if (!health_ || health_->channels() != block.channels || block.sample_rate_hz != sample_rate_hz_) {
         health_.emplace(block.channels, block.sample_rate_hz);
         ledger_.clear_faults();
-        status_.channel_faults("");
+        teller_.forget_faults();
     }
     sample_rate_hz_ = block.sample_rate_hz;
     ledger_.ensure_channels(block.channels);
@@ -287,7 +326,6 @@ void SourceRunner::end_stretch(DropReason rest) {
     for (std::size_t channel = 0; channel < channels_.size(); ++channel) put(static_cast<int>(channel), Window{});
     channels_.clear();
     ++stretch_;
-    went_down_ = std::chrono::steady_clock::now();
 }
 
 void SourceRunner::keep(int channel, Window window) {
@@ -328,73 +366,38 @@ void SourceRunner::put(int channel, Window window) {
 void SourceRunner::turn() {
     const auto now = std::chrono::steady_clock::now();
     last_turn_ = now;
-    if (now - looked_ >= kLook) {
-        looked_ = now;
-        clock_synced_ = system_clock_is_synced();
-        in_hours_ = config_.schedule.empty() || config_.schedule.open_at(wiring_.utc_now());
-        for (auto* lines : {&failure_lines_, &gap_lines_, &clock_lines_}) {
-            if (const auto sum = lines->overdue(now)) spdlog::warn("source {}", *sum);
-        }
+    if (now - looked_ >= kLook) look(now);
+    show_state();
+}
+
+void SourceRunner::look(MonotonicTime now) {
+    looked_ = now;
+    clock_synced_ = system_clock_is_synced();
+    const bool in_hours = config_.schedule.empty() || config_.schedule.open_at(wiring_.utc_now());
+    if (in_hours == in_hours_) return;
+    in_hours_ = in_hours;
+    if (in_hours) {
+        hours_began_ = now;
+    } else {
+        miss(now, was_off_ ? silence_timeout_ : kLook, "until its hours ended");
+        was_off_ = true;
     }
-    tell_state();
 }
 
-void SourceRunner::enter(SourceState state, const std::string& error) {
-    status_.set(state, error);
-    tell_state();
+void SourceRunner::enter(SourceState state) {
+    teller_.enter(state);
+    show_state();
 }
 
-void SourceRunner::tell_state() {
-    const bool changed = status_.update(std::chrono::steady_clock::now());
+void SourceRunner::show_state() {
+    const bool changed = teller_.update(std::chrono::steady_clock::now());
     {
         const std::lock_guard lock(mutex_);
-        report_.state = status_.state();
-        report_.error = status_.reason();
+        report_.state = teller_.state();
+        report_.error = teller_.reason();
         report_.clock_synced = clock_synced_;
     }
-    if (!changed) return;
-    switch (status_.state()) {
-        case SourceState::kUp:
-            spdlog::info("source {}: sound comes in", config_.name);
-            break;
-        case SourceState::kDegraded:
-            spdlog::warn("source {}: degraded: {}", config_.name, status_.reason());
-            break;
-        case SourceState::kOff:
-            spdlog::info("source {}: off until its hours begin", config_.name);
-            break;
-        case SourceState::kEnded:
-            spdlog::info("source {}: ended", config_.name);
-            break;
-        default:  // why it is down or has failed has been said
-            break;
-    }
-    wiring_.on_state_change();
-}
-
-void SourceRunner::tell_faults(const std::vector<int>& channels) {
-    if (channels.empty()) return;
-    for (const int channel : channels) {
-        const auto faults = health_->faults(channel);
-        ledger_.set_faults(channel, faults);
-        if (faults.any()) {
-            spdlog::warn("source {}: channel {} is faulty: {}", config_.name, channel, to_string(faults));
-        } else {
-            spdlog::info("source {}: channel {} is sound again", config_.name, channel);
-        }
-    }
-    std::string all;
-    for (int channel = 0; channel < health_->channels(); ++channel) {
-        if (health_->faults(channel).none()) continue;
-        all += fmt::format("{}channel {}: {}", all.empty() ? "" : "; ", channel, to_string(health_->faults(channel)));
-    }
-    status_.channel_faults(std::move(all));
-}
-
-void SourceRunner::warn(RepeatLimiter& lines, std::string text) {
-    if (const auto line = lines.admit(std::chrono::steady_clock::now(), std::move(text))) {
-        spdlog::warn("source {}", *line);
-    }
+    if (changed) wiring_.on_state_change();
 }
 
 // False when asked to stop.

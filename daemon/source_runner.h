@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <future>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -14,8 +15,8 @@
 #include "daemon/channel_health.h"
 #include "daemon/config.h"
 #include "daemon/ledger.h"
-#include "daemon/repeat_limiter.h"
 #include "daemon/source_status.h"
+#include "daemon/source_teller.h"
 #include "daemon/time_format.h"
 #include "daemon/window.h"
 #include "model/front_end.h"
@@ -48,12 +49,13 @@ struct SourceReport {
 
 /// Keeps one source open, turns its sound into windows and puts them into its lane of the queue. Owns the thread that
 /// does so. A live source that fails is opened again for ever, with back-off; a file that fails is given up. Outside
-/// its schedule's hours a source is closed.
+/// its schedule's hours a source is closed. Opening and closing may hang as long as they like: they are done aside, one
+/// at a time, while the thread goes its rounds and can be stopped.
 class SourceRunner {
   public:
     using Opener = std::function<std::unique_ptr<AudioSource>(const SourceConfig&)>;
 
-    /// What the runner works with; the callbacks are called by its thread.
+    /// What the runner works with; the callbacks are called by its thread, `open` by one that may outlive the runner.
     struct Wiring {
         Opener open;
         const FrontEnd& front_end;
@@ -75,6 +77,7 @@ class SourceRunner {
     void start();
     /// Asks the thread to end; returns at once. Any thread.
     void request_stop();
+    /// Returns within kClosePatience of the thread's end.
     void join();
 
     SourceReport report() const;
@@ -86,20 +89,23 @@ class SourceRunner {
 
     void run(const std::stop_token& stop);
     Outcome listen(const std::stop_token& stop);
+    template <class T>
+    bool await(std::future<T>& done, const char* what, const std::stop_token& stop);
+    void close() noexcept;
     void resume(const AudioBlock& block);
     void take(const AudioBlock& block);
     void observe_clock(const AudioBlock& block, std::int64_t first_sample);
     void skip(const Gap& gap);
+    void miss(MonotonicTime until, std::chrono::milliseconds allowance, const char* reason);
     void begin_stretch(const AudioBlock& block);
     void end_stretch(DropReason rest);
     void keep(int channel, Window window);
     void put_in_order();
     void put(int channel, Window window);
     void turn();
-    void enter(SourceState state, const std::string& error);
-    void tell_state();
-    void tell_faults(const std::vector<int>& channels);
-    void warn(RepeatLimiter& lines, std::string text);
+    void look(MonotonicTime now);
+    void enter(SourceState state);
+    void show_state();
     bool wait(const std::stop_token& stop, std::chrono::milliseconds time);
 
     const std::size_t index_;
@@ -114,10 +120,7 @@ class SourceRunner {
     std::optional<ChannelHealth> health_;
     std::vector<Window> cut_;  // from the block at hand
     SampleClock clock_;
-    SourceStatus status_;
-    RepeatLimiter failure_lines_;
-    RepeatLimiter gap_lines_;
-    RepeatLimiter clock_lines_;
+    SourceTeller teller_;
     std::int64_t position_ = 0;      // the source's index of the next sample
     std::int64_t index_offset_ = 0;  // of the open AudioSource's own index
     std::int64_t stretch_ = 0;
@@ -126,11 +129,13 @@ class SourceRunner {
     bool sender_time_ = false;
     bool clock_synced_ = false;
     bool in_hours_ = true;
-    bool was_off_ = false;  // since the last sample
-    MonotonicTime received_;
-    MonotonicTime went_down_;
+    bool was_off_ = false;    // since the last sample
+    MonotonicTime received_;  // the last sound
+    MonotonicTime reached_;   // when the sound before position_ had come, or would have
+    MonotonicTime hours_began_;
     MonotonicTime looked_;                      // at what is looked at once a second
     std::optional<MonotonicTime> sound_since_;  // of this opening
+    std::future<void> closing_;                 // of the last opening; valid while it may go on
 
     mutable std::mutex mutex_;  // guards source_ and report_
     std::unique_ptr<AudioSource> source_;

@@ -8,7 +8,8 @@
 
 namespace chorus {
 
-/// Where sound comes from. Used by one thread; request_stop() may be called by any.
+/// Where sound comes from. Used by one thread; request_stop() may be called by any. Making one and destroying it take
+/// as long as the device or the network does, which may be for ever.
 class AudioSource {
   public:
     virtual ~AudioSource() = default;
@@ -29,7 +30,7 @@ class AudioSource {
 struct GStreamerOptions {
     std::string name;  // in messages
     std::string launch;
-    bool realtime = false;  // play a file at its own speed
+    bool realtime = false;       // play a file at its own speed
     std::string rtsp_user = {};  // with launch_for_rtsp: empty where the URL names it, or none is needed
     std::string rtsp_password = {};
 };

@@ -3,12 +3,10 @@
 #include <algorithm>
 #include <atomic>
 #include <deque>
-#include <future>
 #include <mutex>
 #include <optional>
 #include <stdexcept>
 #include <string_view>
-#include <thread>
 #include <utility>
 
 #include "streaming/audio_source.h"
@@ -29,8 +27,7 @@ constexpr auto kFileQueue = 1s;           // sound of a file decoded ahead
 constexpr guint kQueueBytes = 64U << 20;  // bound for buffers that carry no times
 constexpr auto kStopPoll = 20ms;          // how late a stop or an error may be noticed
 constexpr auto kOpenPatience = 1s;        // for a file to show its first sound or its fault
-constexpr auto kClosePatience = 1500ms;
-constexpr int kBlocksPerSecond = 8;  // blocks are at most about this long, 125 ms
+constexpr int kBlocksPerSecond = 8;       // blocks are at most about this long, 125 ms
 
 // The integer formats are turned into floats here: exactly, and several times faster than audioconvert does it.
 // Anything else audioconvert makes one of these. It can't mix: the count is left open towards the sink, so it keeps the
@@ -334,25 +331,7 @@ class GStreamerSource final : public AudioSource {
         return std::chrono::time_point_cast<std::chrono::microseconds>(utc - age);
     }
 
-    // An element that hangs in a system call would hang us: then it is left to a thread of its own.
-    void close() noexcept {
-        if (!pipeline_) return;
-        try {
-            std::promise<void> closed;
-            const auto done = closed.get_future();
-            std::thread thread([pipeline = pipeline_.get(), closed = std::move(closed)]() mutable noexcept {
-                gst_element_set_state(pipeline, GST_STATE_NULL);
-                gst_object_unref(pipeline);
-                closed.set_value();
-            });
-            static_cast<void>(pipeline_.release());
-            thread.detach();
-            done.wait_for(kClosePatience);
-        } catch (const std::exception&) {
-            // No thread to be had, so it is closed here.
-            if (pipeline_) gst_element_set_state(pipeline_.get(), GST_STATE_NULL);
-        }
-    }
+    void close() noexcept { gst_element_set_state(pipeline_.get(), GST_STATE_NULL); }
 
     std::string name_;
     gst::ElementPtr pipeline_;
