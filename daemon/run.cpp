@@ -106,8 +106,9 @@ std::string status_line(const Pipeline& pipeline, const Feed& feed) {
             seconds += static_cast<double>(channel.samples.analysed) / std::max(source.sample_rate_hz, 1);
     }
     const auto trouble = ill_health(pipeline, feed);
-    return fmt::format("{} of {} sources up, {} channels, {:.1f} channel-hours analysed{}{}", up, sources.size(),
-                       channels, seconds / 3600, trouble.empty() ? "" : "; ", trouble);
+    return fmt::format("{}{} of {} sources up, {} channels, {:.1f} channel-hours analysed{}{}",
+                       pipeline.any_source_heard() ? "" : "no sound yet; ", up, sources.size(), channels,
+                       seconds / 3600, trouble.empty() ? "" : "; ", trouble);
 }
 
 // Takes over what of the configuration file can change while sound flows. With any fault in it all stays as it is.
@@ -190,8 +191,9 @@ int run_service(const std::filesystem::path& config_path) {
         }
         const auto now = std::chrono::steady_clock::now();
         pipeline.supervise(now);
-        if (!ready && pipeline.any_source_heard()) {
+        if (!ready && pipeline.settled(now)) {
             ready = true;
+            manager.status(status_line(pipeline, feed));
             manager.ready();
         }
         const auto reason = stall(pipeline, feed, now);
