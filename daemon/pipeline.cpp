@@ -173,21 +173,25 @@ void Pipeline::supervise(MonotonicTime now) {
 
 // Exact counts, at most one line an interval and source.
 void Pipeline::say_drops() {
-    const std::lock_guard lock(slots_mutex_);
-    for (auto& slot : slots_) {
-        const auto report = slot.runner->report();
-        std::int64_t dropped = 0;
-        for (const auto& channel : report.channels)
-            dropped += channel.samples.dropped[static_cast<std::size_t>(DropReason::kOverload)];
-        if (dropped > slot.dropped_said && report.sample_rate_hz > 0) {
-            spdlog::warn(
-                "source {}: analysis falls behind: {} samples dropped since the last such line ({:.1f} "
-                "channel-seconds)",
-                report.name, dropped - slot.dropped_said,
-                static_cast<double>(dropped - slot.dropped_said) / report.sample_rate_hz);
+    std::vector<std::string> lines;  // written without the lock, which the analysis takes for each window
+    {
+        const std::lock_guard lock(slots_mutex_);
+        for (auto& slot : slots_) {
+            const auto report = slot.runner->report();
+            std::int64_t dropped = 0;
+            for (const auto& channel : report.channels)
+                dropped += channel.samples.dropped[static_cast<std::size_t>(DropReason::kOverload)];
+            if (dropped > slot.dropped_said && report.sample_rate_hz > 0) {
+                lines.push_back(
+                    fmt::format("source {}: analysis falls behind: {} samples dropped since the last such line ({:.1f} "
+                                "channel-seconds)",
+                                report.name, dropped - slot.dropped_said,
+                                static_cast<double>(dropped - slot.dropped_said) / report.sample_rate_hz));
+            }
+            slot.dropped_said = dropped;
         }
-        slot.dropped_said = dropped;
     }
+    for (const auto& line : lines) spdlog::warn("{}", line);
 }
 
 bool Pipeline::wait_finished(std::chrono::milliseconds timeout) {
