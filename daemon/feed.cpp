@@ -9,6 +9,7 @@
 
 #include "config/program.h"
 #include "daemon/json_text.h"
+#include "daemon/status.h"
 #include "daemon/time_format.h"
 #include "model/bundle.h"
 #include "streaming/sample_clock.h"
@@ -24,7 +25,7 @@ constexpr std::size_t kAtOnce = 256;  // messages a turn; events of one turn sha
 constexpr auto kTurn = 1000ms;        // the longest time between turns
 constexpr auto kRetry = 1000ms;       // between attempts to write a journal that refuses
 constexpr auto kComplaint = 60s;      // between log lines on it
-constexpr auto kHousekeeping = 10s;   // between looks at retention and free space
+constexpr auto kHousekeeping = 10s;   // between looks at retention and free space; twice that while events keep coming
 
 // A scores message of a window.
 std::string scores_json(const FeedOptions& options, const Bundle& bundle, const std::string& source,
@@ -55,7 +56,7 @@ Feed::Feed(FeedOptions options, Messaging& messaging, const Bundle& bundle, Metr
       metrics_(metrics),
       publisher_(messaging, options_.endpoint),
       endpoint_(publisher_.endpoint()),
-      inbox_(2, kMostWaiting),
+      inbox_(2, options_.most_waiting),
       last_turn_(std::chrono::steady_clock::now()) {
     if (!options_.journal) return;
     journal_.emplace(*options_.journal);
@@ -94,7 +95,7 @@ std::string Feed::journal_fault() const {
 }
 
 void Feed::on_event(Event event) {
-    if (inbox_.push_drop_oldest(kEvents, std::move(event))) metrics_.events_dropped.Increment();
+    if (inbox_.push_drop_oldest(kEvents, std::move(event))) count_dropped();
 }
 
 void Feed::on_scores(const std::string& source, const Window& window, std::span<const float> scores) {
@@ -104,13 +105,12 @@ void Feed::on_scores(const std::string& source, const Window& window, std::span<
 }
 
 void Feed::run() {
-    close_unfinished();
+    publish_waiting(std::chrono::steady_clock::now());
     // The first status comes at once: whoever listens learns that the station is there.
     auto next_status = std::chrono::steady_clock::now();
     while (!inbox_.drained()) {
         const auto now = std::chrono::steady_clock::now();
         last_turn_ = now;
-        if (now >= next_housekeeping_) keep_house(now);
         if (now >= next_status || status_soon_.exchange(false)) {
             publish({"status." + options_.station, status_json()});
             next_status = now + options_.status_interval;
@@ -118,6 +118,7 @@ void Feed::run() {
         const auto idle = std::chrono::ceil<std::chrono::milliseconds>(next_status - now);
         for (auto& item : inbox_.pop_batch(kAtOnce, 0us, std::clamp(idle, 1ms, kTurn))) take(item);
         publish_waiting(std::chrono::steady_clock::now());
+        keep_house(std::chrono::steady_clock::now());
     }
     next_attempt_ = {};
     publish_waiting(std::chrono::steady_clock::now());
@@ -128,9 +129,9 @@ void Feed::run() {
 
 void Feed::take(Item& item) {
     if (auto* event = std::get_if<Event>(&item)) {
-        if (waiting_.size() >= kMostWaiting) {
+        if (waiting_.size() >= options_.most_waiting) {
             waiting_.pop_front();
-            metrics_.events_dropped.Increment();
+            count_dropped();
         }
         waiting_.push_back(std::move(*event));
         return;
@@ -143,38 +144,41 @@ void Feed::take(Item& item) {
 // Journal first, then the socket: who has seen an event can always ask for those before it.
 void Feed::publish_waiting(MonotonicTime now) {
     if (now < next_attempt_) return;
-    while (!waiting_.empty()) {
-        const std::size_t count = std::min(waiting_.size(), kAtOnce);
-        std::vector<JournalEntry> entries;
-        for (std::size_t i = 0; i < count; ++i) {
-            Event& event = waiting_[i];
-            event.seq = last_seq_ + 1 + static_cast<std::int64_t>(i);
-            event.latency_ms = std::chrono::duration<double, std::milli>(now - event.sound_received).count();
-            entries.push_back({event.seq, topic_of(event), to_json(event)});
-        }
-        try {
-            journal(entries);
-        } catch (const SqliteError& error) {
-            metrics_.journal_errors.Increment();
-            metrics_.journal_waiting.Set(static_cast<double>(waiting_.size()));
-            note_journal_fault(error.what());
-            next_attempt_ = now + kRetry;
-            return;
-        }
-        for (std::size_t i = 0; i < count; ++i) {
-            publish({std::move(entries[i].topic), std::move(entries[i].body)});
-            const std::chrono::duration<double> latency = std::chrono::steady_clock::now() - waiting_[i].sound_received;
-            metrics_.sound_to_publish_seconds.Observe(latency.count());
-        }
-        waiting_.erase(waiting_.begin(), waiting_.begin() + static_cast<std::ptrdiff_t>(count));
+    try {
+        begin_journal();
+        while (!waiting_.empty()) publish_some(now);
+    } catch (const SqliteError& error) {
+        metrics_.journal_errors.Increment();
+        metrics_.journal_waiting.Set(static_cast<double>(waiting_.size()));
+        note_journal_fault(error.what());
+        next_attempt_ = now + kRetry;
+        return;
     }
     metrics_.journal_waiting.Set(0);
     note_journal_fault("");
 }
 
+void Feed::publish_some(MonotonicTime now) {
+    const std::size_t count = std::min(waiting_.size(), kAtOnce);
+    std::vector<JournalEntry> entries;
+    for (std::size_t i = 0; i < count; ++i) {
+        Event& event = waiting_[i];
+        event.seq = last_seq_ + 1 + static_cast<std::int64_t>(i);
+        event.latency_ms = std::chrono::duration<double, std::milli>(now - event.sound_received).count();
+        entries.push_back({event.seq, topic_of(event), to_json(event)});
+    }
+    journal(entries);
+    for (std::size_t i = 0; i < count; ++i) {
+        publish({std::move(entries[i].topic), std::move(entries[i].body)});
+        const std::chrono::duration<double> latency = std::chrono::steady_clock::now() - waiting_[i].sound_received;
+        metrics_.sound_to_publish_seconds.Observe(latency.count());
+    }
+    waiting_.erase(waiting_.begin(), waiting_.begin() + static_cast<std::ptrdiff_t>(count));
+}
+
 void Feed::journal(std::span<const JournalEntry> entries) {
     if (journal_) {
-        journal_->append(entries, utc_now());
+        journal_->append(entries, utc_now(), system_clock_is_synced());
         for (const auto& line : journal_->set_aside()) spdlog::error("{}", line);
     }
     last_seq_ = entries.back().seq;
@@ -199,10 +203,13 @@ void Feed::note_journal_fault(const std::string& fault) {
     }
 }
 
-// Events that a kill or a loss of power left open are closed as they were last known.
-void Feed::close_unfinished() {
-    if (!journal_) return;
+// Before any event of this run gets its number, those that a kill or a loss of power left open are closed as they were
+// last known.
+void Feed::begin_journal() {
+    if (!journal_ || journal_begun_) return;
+    journal_->open();
     for (const auto& line : journal_->set_aside()) spdlog::error("{}", line);
+    last_seq_ = journal_->last_seq();
     std::vector<JournalEntry> entries;
     for (auto& entry : journal_->unfinished()) {
         auto json = nlohmann::ordered_json::parse(entry.body);
@@ -213,33 +220,50 @@ void Feed::close_unfinished() {
         entry.body = to_text(json);
         entries.push_back(std::move(entry));
     }
-    if (entries.empty()) return;
-    spdlog::info("journal: closing {} events that the last run left open", entries.size());
-    try {
+    if (!entries.empty()) {
         journal(entries);
-    } catch (const SqliteError& error) {
-        note_journal_fault(error.what());  // the next start finds them again
-        return;
+        spdlog::info("journal: closed {} events that the last run left open", entries.size());
+        for (auto& entry : entries) publish({std::move(entry.topic), std::move(entry.body)});
     }
-    for (auto& entry : entries) publish({std::move(entry.topic), std::move(entry.body)});
+    journal_begun_ = true;
 }
 
+void Feed::count_dropped() {
+    ++events_dropped_;
+    metrics_.events_dropped.Increment();
+}
+
+// Comes after the publishing, and not while more waits, unless more always does.
 void Feed::keep_house(MonotonicTime now) {
+    if (now < next_housekeeping_ || (inbox_.size() > 0 && now < next_housekeeping_ + kHousekeeping)) return;
     next_housekeeping_ = now + kHousekeeping;
+    say_dropped(now);
     if (!journal_) return;
-    try {
-        // A chunk a turn while there is more, so that events never wait for long.
-        if (journal_->trim(utc_now(), system_clock_is_synced()) == Journal::kTrimRows) next_housekeeping_ = now;
-        const auto stats = journal_->stats();
-        metrics_.journal_events.Set(static_cast<double>(stats.events));
-        metrics_.journal_bytes.Set(static_cast<double>(stats.bytes));
-    } catch (const SqliteError& error) {
-        metrics_.journal_errors.Increment();
-        spdlog::debug("journal: cannot be trimmed: {}", error.what());
+    if (journal_begun_) {
+        try {
+            // A chunk a turn while there is more, so that events never wait for long.
+            if (journal_->trim(utc_now(), system_clock_is_synced()) == Journal::kTrimRows) next_housekeeping_ = now;
+            journal_->checkpoint();
+            const auto stats = journal_->stats();
+            metrics_.journal_events.Set(static_cast<double>(stats.events));
+            metrics_.journal_bytes.Set(static_cast<double>(stats.bytes));
+        } catch (const SqliteError& error) {
+            metrics_.journal_errors.Increment();
+            spdlog::debug("journal: cannot be trimmed: {}", error.what());
+        }
     }
     std::error_code error;
     const auto space = std::filesystem::space(std::filesystem::absolute(options_.journal->path).parent_path(), error);
     if (!error) metrics_.disk_free_bytes.Set(static_cast<double>(space.available));
+}
+
+void Feed::say_dropped(MonotonicTime now) {
+    const std::int64_t dropped = events_dropped_;
+    if (dropped == dropped_said_ || now < next_drop_complaint_) return;
+    spdlog::error("journal: {} events are lost, {} since the start: more than {} waited for it",
+                  dropped - dropped_said_, dropped, options_.most_waiting);
+    dropped_said_ = dropped;
+    next_drop_complaint_ = now + kComplaint;
 }
 
 void Feed::publish(const Message& message) {
@@ -248,53 +272,14 @@ void Feed::publish(const Message& message) {
 }
 
 std::string Feed::status_json() const {
-    nlohmann::ordered_json json;
-    json["schema"] = "chorus.status/1";
-    json["station"] = options_.station;
-    json["time"] = to_iso8601(utc_now());
-    json["seq"] = last_seq_;
-    json["model"] = bundle_.id;
-    json["version"] = CHORUS_VERSION;
-    const auto fault = journal_fault();
-    json["journal"] = {{"waiting", waiting_.size()},
-                       {"error", fault.empty() ? nlohmann::ordered_json(nullptr) : nlohmann::ordered_json(fault)}};
-    json["sources"] = nlohmann::ordered_json::array();
-    for (const auto& source : sources_()) {
-        nlohmann::ordered_json each;
-        each["name"] = source.name;
-        each["state"] = to_string(source.state);
-        each["error"] = source.error.empty() ? nlohmann::ordered_json(nullptr) : nlohmann::ordered_json(source.error);
-        each["sample_rate_hz"] = source.sample_rate_hz;
-        each["hop_seconds"] = source.hop_seconds;
-        each["clock"] = {
-            {"synced", source.clock_synced},
-            {"drift_ppm", source.clock_drift_ppm ? nlohmann::ordered_json(std::round(*source.clock_drift_ppm * 10) / 10)
-                                                 : nlohmann::ordered_json(nullptr)},
-            {"steps", source.clock_steps}};
-        each["reconnects"] = source.reconnects;
-        each["gap_seconds"] = std::round(source.gap_seconds * 1e3) / 1e3;
-        each["channels"] = nlohmann::ordered_json::array();
-        for (std::size_t channel = 0; channel < source.channels.size(); ++channel) {
-            const auto& [samples, level, faults] = source.channels[channel];
-            nlohmann::ordered_json dropped = nlohmann::ordered_json::object();
-            for (const auto reason : kDropReasons)
-                dropped[to_string(reason)] = samples.dropped[static_cast<std::size_t>(reason)];
-            nlohmann::ordered_json faulty = nlohmann::ordered_json::array();
-            for (const auto each_fault : kChannelFaults) {
-                if (has(faults, each_fault)) faulty.push_back(to_string(each_fault));
-            }
-            each["channels"].push_back({{"channel", channel},
-                                        {"faults", faulty},
-                                        {"level_dbfs", std::round(level.rms_dbfs * 10) / 10},
-                                        {"clipped_samples", level.clipped_samples},
-                                        {"samples_in", samples.in},
-                                        {"samples_analysed", samples.analysed},
-                                        {"samples_dropped", dropped},
-                                        {"samples_pending", samples.pending}});
-        }
-        json["sources"].push_back(std::move(each));
-    }
-    return to_text(json);
+    return to_json(StationStatus{.station = options_.station,
+                                 .time = utc_now(),
+                                 .seq = last_seq_,
+                                 .model = bundle_.id,
+                                 .events_waiting = waiting_.size(),
+                                 .events_dropped = events_dropped_,
+                                 .journal_fault = journal_fault(),
+                                 .sources = sources_()});
 }
 
 }  // namespace chorus

@@ -29,6 +29,7 @@ struct FeedOptions {
     bool scores = false;
     std::chrono::milliseconds status_interval{10'000};
     std::optional<JournalOptions> journal = {};  // none: sequence numbers begin at 1 with each start
+    std::size_t most_waiting = 65'536;           // events that wait; beyond, the oldest is dropped and counted
 };
 
 /// Gives events their sequence numbers, writes them to the journal, publishes them once they are on disk, and sends a
@@ -37,11 +38,8 @@ struct FeedOptions {
 /// on_event and on_scores: one thread.
 class Feed : public DetectionSink {
   public:
-    /// Events that may wait for the journal; beyond, the oldest is dropped and counted.
-    static constexpr std::size_t kMostWaiting = 65'536;
-
-    /// Opens the journal and binds; throws std::runtime_error naming the file or the endpoint. `messaging` and
-    /// `bundle` outlive the feed.
+    /// Opens the journal, which may wait for a disk that is full or read-only, and binds; throws std::runtime_error
+    /// naming the file or the endpoint. `messaging` and `bundle` outlive the feed.
     Feed(FeedOptions options, Messaging& messaging, const Bundle& bundle, Metrics& metrics);
     /// Publishes what waits, then ends.
     ~Feed() override;
@@ -78,10 +76,13 @@ class Feed : public DetectionSink {
     void run();
     void take(Item& item);
     void publish_waiting(MonotonicTime now);
+    void publish_some(MonotonicTime now);
     void journal(std::span<const JournalEntry> entries);
     void note_journal_fault(const std::string& fault);
-    void close_unfinished();
+    void begin_journal();
+    void count_dropped();
     void keep_house(MonotonicTime now);
+    void say_dropped(MonotonicTime now);
     void publish(const Message& message);
     std::string status_json() const;
 
@@ -96,9 +97,12 @@ class Feed : public DetectionSink {
 
     // Of the thread alone.
     std::deque<Event> waiting_;
+    bool journal_begun_ = false;  // it could be opened, and what the last run left open is closed
     std::int64_t last_seq_ = 0;
+    std::int64_t dropped_said_ = 0;
     MonotonicTime next_attempt_{};
     MonotonicTime next_complaint_{};
+    MonotonicTime next_drop_complaint_{};
     MonotonicTime next_housekeeping_{};
 
     mutable std::mutex mutex_;  // guards journal_fault_
@@ -107,6 +111,7 @@ class Feed : public DetectionSink {
     std::exception_ptr failure_;  // written before failed_, read after
     std::atomic<bool> failed_{false};
     std::atomic<bool> status_soon_{false};
+    std::atomic<std::int64_t> events_dropped_{0};
     std::atomic<MonotonicTime> last_turn_;
     std::jthread thread_;
 };

@@ -4,7 +4,8 @@
 //
 // An SQLite database in WAL mode, application_id "CHOR", user_version 1:
 //   events(seq INTEGER PRIMARY KEY AUTOINCREMENT, time_us INTEGER, topic TEXT, body TEXT)
-// seq is one apart; time_us is the UTC at which the row was written; topic and body are the message as published.
+// seq is one apart; time_us is the UTC at which the row was written, negated while the clock was not known to be right;
+// topic and body are the message as published.
 // PATH.lock is held by the one process that writes; PATH.seq holds a number that no sequence number given out is
 // beyond, so that none is given out twice even if the database is lost.
 
@@ -42,25 +43,34 @@ struct JournalStats {
 /// Writes the journal. One thread.
 class Journal {
   public:
-    /// Opens or creates it. One that is damaged or of a newer format is set aside under a name that says when, and a
-    /// new one begun; set_aside() says so. Throws std::runtime_error naming the path if it can't be opened or is in
-    /// use.
+    /// Opens it as open() does, but leaves it to a later open() where only the disk is in the way. Throws
+    /// std::runtime_error naming the path if it can't be opened for another reason or another process writes it.
     explicit Journal(JournalOptions options);
     ~Journal();
     Journal(const Journal&) = delete;
     Journal& operator=(const Journal&) = delete;
 
-    /// The last sequence number given out, ever; 0 before the first.
+    /// Opens or creates it where it isn't open; all that follow do so first. One that is damaged or of a newer format
+    /// is set aside under a name that says when, and a new one begun; set_aside() says so. Throws SqliteError while a
+    /// disk that is full, read-only or failing is in the way, else std::runtime_error as the constructor.
+    void open();
+
+    /// The last sequence number given out, ever; 0 before the first and until it could be opened.
     std::int64_t last_seq() const { return last_seq_; }
 
     /// All of them or none; on disk when it returns, also against a loss of power. Their seq follow last_seq(). Throws
     /// SqliteError when nothing was written (a full or read-only disk); a journal found damaged is set aside instead.
-    void append(std::span<const JournalEntry> entries, UtcTime now);
+    void append(std::span<const JournalEntry> entries, UtcTime now, bool clock_synced);
 
-    /// Removes up to kTrimRows of what is beyond the retention, oldest first. By age only while the clock is known to
-    /// be right: a clock that jumped must not empty the journal. Returns the rows removed.
+    /// Removes up to kTrimRows of what is beyond the retention, from the oldest on without a hole. By age only what is
+    /// known to be old, and only while the clock is known to be right: a clock that jumped must not empty the journal.
+    /// By size as many as are too many; the newest stays. Returns the rows removed.
     static constexpr int kTrimRows = 2000;
     std::int64_t trim(UtcTime now, bool clock_synced);
+
+    /// Writes a log that has grown back into the database, which takes several flushes: for when no event waits. Left
+    /// undone for too long, append() does it.
+    void checkpoint();
 
     /// The last message of each event that was opened and not closed, among the newest kUnfinishedRows rows.
     static constexpr int kUnfinishedRows = 20'000;
@@ -73,14 +83,15 @@ class Journal {
 
   private:
     struct Lock;
-    void open();
-    void open_database(std::int64_t seq);
+    template <typename Work>
+    auto with_database(Work work);
+    void use(SqliteDatabase database);
     void reserve(std::int64_t seq);
     void move_aside(const std::string& reason);
 
     const JournalOptions options_;
     std::unique_ptr<Lock> lock_;
-    std::optional<SqliteDatabase> database_;
+    std::optional<SqliteDatabase> database_;  // none: not opened yet, or damaged and not to be moved
     std::optional<SqliteStatement> insert_;
     std::int64_t last_seq_ = 0;
     std::int64_t reserved_seq_ = 0;  // what PATH.seq holds

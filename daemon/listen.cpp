@@ -4,17 +4,18 @@
 #include <nlohmann/json.hpp>
 
 #include "daemon/commands.h"
+#include "daemon/printable.h"
 #include "streaming/publisher.h"
 
 namespace chorus {
 namespace {
 
 // "02:14:07  pond-7 hydrophone-array ch 3  BOAALB Boana albopunctata  open  score 0.93"
-std::string for_people(const Message& message) {
-    const auto json = nlohmann::json::parse(message.body, nullptr, false);
-    if (!json.is_object() || json.value("schema", "") != "chorus.event/1") return message.topic;
+std::string for_people(const Message& message) try {
+    const auto json = nlohmann::json::parse(message.body);
+    if (json.at("schema") != "chorus.event/1") return message.topic;
     const auto start =
-        json["start"].is_string()
+        json.at("start").is_string()
             ? json["start"].get<std::string>().substr(0, 19)
             : fmt::format("{:10.3f} s", json.value("start_sample", 0.0) / json.value("sample_rate_hz", 1.0));
     const double seconds =
@@ -22,6 +23,8 @@ std::string for_people(const Message& message) {
     return fmt::format("{}  {} {} ch {}  {:<6} {:<14} {:<24} {:5.1f} s  score {:.2f}", start, json.value("station", ""),
                        json.value("source", ""), json.value("channel", 0), json.value("phase", ""),
                        json.value("code", ""), json.value("label", ""), seconds, json.value("peak_score", 0.0));
+} catch (const nlohmann::json::exception&) {
+    return message.topic;
 }
 
 }  // namespace
@@ -36,7 +39,7 @@ int listen_to(const ListenOptions& options) {
     for (int received = 0; options.count == 0 || received < options.count;) {
         if (subscriber.receive(message, timeout)) {
             ++received;
-            std::cout << (options.format == "text" ? for_people(message) : message.body) << std::endl;
+            std::cout << printable(options.format == "text" ? for_people(message) : message.body) << std::endl;
             if (!std::cout) throw std::runtime_error("cannot write to standard output");
         } else if (options.timeout_seconds > 0) {
             throw std::runtime_error(

@@ -11,6 +11,7 @@
 #include "daemon/journal.h"
 #include "daemon/json_text.h"
 #include "daemon/metrics.h"
+#include "daemon/printable.h"
 #include "streaming/messaging.h"
 
 namespace chorus {
@@ -21,7 +22,8 @@ using namespace std::chrono_literals;
 constexpr const char* kSchema = "chorus.replay/1";
 constexpr std::int64_t kMostRequestBytes = 4096;  // libzmq drops the connection of who sends more
 constexpr std::size_t kMostReplyBytes = 1 << 20;
-constexpr int kQueuedReplies = 16;  // for each peer; beyond, a peer that doesn't read loses replies
+constexpr std::int64_t kMostFrameBytes = 16 << 20;  // of a reply, as a client sees it: a message alone may be longer
+constexpr int kQueuedReplies = 16;                  // for each peer; beyond, a peer that doesn't read loses replies
 constexpr auto kStopPoll = 100ms;
 
 std::vector<std::string> error_reply(const std::string& text) {
@@ -80,7 +82,12 @@ ReplayServer::ReplayServer(Messaging& messaging, const std::string& endpoint, st
     endpoint_ = router.get(zmq::sockopt::last_endpoint);
     thread_ = std::jthread([this] {
         name_this_thread("replay");
-        run();
+        try {
+            run();
+        } catch (...) {
+            failure_ = std::current_exception();
+            failed_ = true;
+        }
     });
 }
 
@@ -88,32 +95,38 @@ ReplayServer::~ReplayServer() {
     stopping_ = true;
 }
 
+void ReplayServer::rethrow_failure() const {
+    if (failed_) std::rethrow_exception(failure_);
+}
+
 void ReplayServer::run() {
-    auto& router = socket_->router;
     while (!stopping_) {
         try {
-            zmq::pollitem_t item{router.handle(), 0, ZMQ_POLLIN, 0};
-            if (zmq::poll(&item, 1, kStopPoll) == 0) continue;
-            // The last frame is the request; those before it, the peer's name and what a REQ socket adds, go back
-            // first.
-            std::vector<zmq::message_t> envelope;
-            zmq::message_t request;
-            for (bool more = true; more;) {
-                if (!router.recv(request, zmq::recv_flags::dontwait)) break;
-                more = request.more();
-                if (more && envelope.size() < 8) envelope.push_back(std::move(request));
-            }
-            const auto reply = answer(request.to_string_view());
-            for (auto& frame : envelope) router.send(frame, zmq::send_flags::sndmore | zmq::send_flags::dontwait);
-            for (std::size_t i = 0; i < reply.size(); ++i) {
-                const auto more = i + 1 < reply.size() ? zmq::send_flags::sndmore : zmq::send_flags::none;
-                router.send(zmq::buffer(reply[i]), more | zmq::send_flags::dontwait);
-            }
+            answer_next();
         } catch (const zmq::error_t& error) {
             if (error.num() == EINTR || error.num() == EAGAIN || error.num() == EHOSTUNREACH) continue;
-            spdlog::error("replay: {}", error.what());
-            return;
+            throw std::runtime_error(fmt::format("cannot answer replay requests any more: {}", error.what()));
         }
+    }
+}
+
+void ReplayServer::answer_next() {
+    auto& router = socket_->router;
+    zmq::pollitem_t item{router.handle(), 0, ZMQ_POLLIN, 0};
+    if (zmq::poll(&item, 1, kStopPoll) == 0) return;
+    // The last frame is the request; those before it, the peer's name and what a REQ socket adds, go back first.
+    std::vector<zmq::message_t> envelope;
+    zmq::message_t request;
+    for (bool more = true; more;) {
+        if (!router.recv(request, zmq::recv_flags::dontwait)) break;
+        more = request.more();
+        if (more && envelope.size() < 8) envelope.push_back(std::move(request));
+    }
+    const auto reply = answer(request.to_string_view());
+    for (auto& frame : envelope) router.send(frame, zmq::send_flags::sndmore | zmq::send_flags::dontwait);
+    for (std::size_t i = 0; i < reply.size(); ++i) {
+        const auto more = i + 1 < reply.size() ? zmq::send_flags::sndmore : zmq::send_flags::none;
+        router.send(zmq::buffer(reply[i]), more | zmq::send_flags::dontwait);
     }
 }
 
@@ -151,6 +164,7 @@ ReplayClient::ReplayClient(const std::string& endpoint, const std::optional<Curv
     auto& socket = socket_->request;
     if (keys) use_curve_client(socket, *keys);
     socket.set(zmq::sockopt::linger, 0);
+    socket.set(zmq::sockopt::maxmsgsize, kMostFrameBytes);
     socket.set(zmq::sockopt::req_relaxed, 1);  // an answer that never came doesn't keep us from asking again
     socket.set(zmq::sockopt::req_correlate, 1);
     try {
@@ -171,20 +185,36 @@ ReplayReply ReplayClient::fetch(const ReplayRequest& request, std::chrono::milli
         throw std::runtime_error(
             fmt::format("{}: no answer within {:g} s", endpoint_, std::chrono::duration<double>(timeout).count()));
     std::vector<std::string> frames;
+    const auto most = 1 + 2 * static_cast<std::size_t>(request.limit);
+    bool too_many = false;
     for (bool more = true; more;) {
         zmq::message_t frame;
         if (!socket.recv(frame, zmq::recv_flags::dontwait)) break;
         more = frame.more();
-        frames.push_back(frame.to_string());
+        too_many = frames.size() == most;
+        if (!too_many) frames.push_back(frame.to_string());
     }
-    const auto header =
-        frames.empty() ? nlohmann::json() : nlohmann::json::parse(frames[0], nullptr, /*allow_exceptions=*/false);
-    if (!header.is_object() || header.value("schema", "") != kSchema)
-        throw std::runtime_error(fmt::format("{}: answered with something that is no {}", endpoint_, kSchema));
-    if (header.contains("error")) throw std::runtime_error(fmt::format("{}: {}", endpoint_, header.value("error", "")));
-    ReplayReply reply{
-        .first = header.value("first", std::int64_t{0}), .last = header.value("last", std::int64_t{0}), .messages = {}};
-    for (std::size_t i = 1; i + 1 < frames.size(); i += 2)
+    const auto wrong = [&] {
+        return std::runtime_error(fmt::format("{}: answered with something that is no {}", endpoint_, kSchema));
+    };
+    if (frames.empty() || too_many || frames.size() % 2 == 0) throw wrong();
+    const auto header = nlohmann::json::parse(frames[0], nullptr, /*allow_exceptions=*/false);
+    ReplayReply reply;
+    try {
+        if (header.at("schema") != kSchema) throw wrong();
+        if (header.contains("error"))
+            throw std::runtime_error(
+                fmt::format("{}: {}", endpoint_, printable(header["error"].get<std::string>().substr(0, 200))));
+        if (!header.at("first").is_number_integer() || !header.at("last").is_number_integer()) throw wrong();
+        reply.first = header["first"].get<std::int64_t>();
+        reply.last = header["last"].get<std::int64_t>();
+    } catch (const nlohmann::json::exception&) {
+        throw wrong();
+    }
+    constexpr auto kMostSeq = std::int64_t{1} << 62;  // so that sums with counts don't overflow
+    if (reply.first < 0 || reply.last < 0 || reply.first > kMostSeq || reply.last > kMostSeq) throw wrong();
+    if (frames.size() > 1 && request.after >= reply.last) throw wrong();
+    for (std::size_t i = 1; i < frames.size(); i += 2)
         reply.messages.push_back({std::move(frames[i]), std::move(frames[i + 1])});
     return reply;
 }

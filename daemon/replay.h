@@ -10,6 +10,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <exception>
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -47,9 +48,14 @@ class ReplayServer {
     /// As bound, with the port taken.
     const std::string& endpoint() const { return endpoint_; }
 
+    /// What broke its thread, if anything did. Any thread.
+    bool failed() const { return failed_; }
+    void rethrow_failure() const;
+
   private:
     struct Socket;
     void run();
+    void answer_next();
     std::vector<std::string> answer(std::string_view request);
 
     const std::filesystem::path journal_;
@@ -57,6 +63,8 @@ class ReplayServer {
     std::unique_ptr<Socket> socket_;
     std::string endpoint_;
     std::atomic<bool> stopping_{false};
+    std::exception_ptr failure_;  // written before failed_, read after
+    std::atomic<bool> failed_{false};
     std::jthread thread_;
 };
 
@@ -75,7 +83,8 @@ class ReplayClient {
     ReplayClient(const ReplayClient&) = delete;
     ReplayClient& operator=(const ReplayClient&) = delete;
 
-    /// Throws std::runtime_error when no answer comes in time, or an error does.
+    /// Throws std::runtime_error when no answer comes in time, or an error or anything but an answer does. Whatever the
+    /// server sends, the messages are at most those asked for, and first and last lie in 0..2^62.
     ReplayReply fetch(const ReplayRequest& request, std::chrono::milliseconds timeout);
 
   private:

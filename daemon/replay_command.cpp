@@ -2,6 +2,7 @@
 #include <stdexcept>
 
 #include "daemon/commands.h"
+#include "daemon/printable.h"
 #include "daemon/replay.h"
 
 namespace chorus {
@@ -13,11 +14,11 @@ int replay_from(const ReplayOptions& options) {
     for (std::int64_t left = options.limit; options.limit == 0 || left > 0;) {
         const auto most = options.limit == 0 ? kMostReplayed : std::min<std::int64_t>(left, kMostReplayed);
         const auto reply = client.fetch({.after = after, .limit = static_cast<int>(most)}, timeout);
-        if (after + 1 < reply.first && after == options.after)
+        if (after < reply.first - 1 && after == options.after)
             std::cerr << "chorusd: " << options.endpoint << ": events " << after + 1 << " to " << reply.first - 1
                       << " are no longer kept\n";
         if (reply.messages.empty()) break;
-        for (const auto& message : reply.messages) std::cout << message.body << '\n';
+        for (const auto& message : reply.messages) std::cout << printable(message.body) << '\n';
         if (!std::cout.flush()) throw std::runtime_error("cannot write to standard output");
         // No holes in what is kept.
         after = std::max(after, reply.first - 1) + static_cast<std::int64_t>(reply.messages.size());

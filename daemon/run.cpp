@@ -180,7 +180,7 @@ int run_service(const std::filesystem::path& config_path) {
     bool ready = false;
     MonotonicTime next_status{};
     std::string stalled;
-    while (!pipeline.finished() && !feed.failed()) {
+    while (!pipeline.finished() && !feed.failed() && !(replay && replay->failed())) {
         const int signal = wait_for_signal(signals, kTick);
         if (signal == SIGHUP) {
             manager.reloading();
@@ -191,7 +191,9 @@ int run_service(const std::filesystem::path& config_path) {
         }
         const auto now = std::chrono::steady_clock::now();
         pipeline.supervise(now);
+        // Who starts or upgrades the service must not wait for a card that may be plugged in next week.
         if (!ready && pipeline.settled(now)) {
+            if (!pipeline.any_source_heard()) spdlog::warn("no source has given sound yet; ready all the same");
             ready = true;
             manager.status(status_line(pipeline, feed));
             manager.ready();
@@ -211,6 +213,7 @@ int run_service(const std::filesystem::path& config_path) {
     feed.stop();
     pipeline.rethrow_failure();
     feed.rethrow_failure();
+    if (replay) replay->rethrow_failure();
     const auto sources = pipeline.sources();
     return std::any_of(sources.begin(), sources.end(),
                        [](const auto& source) { return source.state == SourceState::kFailed; });

@@ -8,9 +8,9 @@
 #include <exception>
 #include <random>
 #include <stdexcept>
+#include <utility>
 
 #include "config/program.h"
-#include "daemon/aside.h"
 #include "daemon/back_off.h"
 
 namespace chorus {
@@ -19,10 +19,11 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr auto kReadTimeout = 200ms;
-constexpr auto kTurn = 500ms;            // between turns while nothing is read
-constexpr auto kLook = 1s;               // between looks at the kernel's clock and the schedule
-constexpr auto kAwait = 50ms;            // how late a stop may be noticed while a source is being opened
-constexpr auto kClosePatience = 1500ms;  // at the end, for a device to be free again
+constexpr auto kTurn = 500ms;        // between turns while nothing is read
+constexpr auto kLook = 1s;           // between looks at the kernel's clock, the schedule and what is to be summed up
+constexpr auto kOpening = 50ms;      // between turns while the source is being opened
+constexpr auto kClosing = 1500ms;    // for the source to be closed; then it is left to that
+constexpr auto kHoursGrace = 2s;     // at either end of a schedule's hours sound may be missing for so long
 
 }  // namespace
 
@@ -31,7 +32,8 @@ SourceRunner::SourceRunner(std::size_t index, SourceConfig config, Wiring wiring
       config_(std::move(config)),
       wiring_(std::move(wiring)),
       silence_timeout_(config_.silence_timeout.value_or(wiring_.silence_timeout)),
-      teller_(config_.name),
+      door_(wiring_.open),
+      log_(config_.name),
       last_turn_(std::chrono::steady_clock::now()) {
     report_.name = config_.name;
     report_.live = !config_.is_file;
@@ -48,7 +50,6 @@ void SourceRunner::start() {
         name_this_thread("src:" + config_.name);
         run(stop);
         wiring_.on_end();
-        if (closing_.valid()) closing_.wait_for(kClosePatience);
     });
 }
 
@@ -79,40 +80,42 @@ void SourceRunner::run(const std::stop_token& stop) {
     while (!stop.stop_requested()) {
         try {
             turn();
+            if (off_ && in_hours_) begin_hours();
             const auto outcome = in_hours_ ? listen(stop) : Outcome::kOffHours;
             if (outcome == Outcome::kStopped) break;
             if (outcome == Outcome::kOffHours) {
-                enter(SourceState::kOff);
+                if (!off_) end_hours();
+                door_.decline();
+                enter(SourceState::kOff, "");
                 if (!wait(stop, kLook)) break;
                 continue;
             }
-            if (config_.is_file) return enter(SourceState::kEnded);
+            if (config_.is_file) return enter(SourceState::kEnded, "");
             throw std::runtime_error(fmt::format("{}: the stream ended", config_.name));
         } catch (const std::exception&) {
             const auto message = current_exception_message();
             end_stretch(config_.is_file ? DropReason::kError : DropReason::kShort);
             if (config_.is_file) {
-                teller_.given_up(message);
-                return show_state();
+                log_.given_up(message);
+                return enter(SourceState::kFailed, message);
             }
-            const auto pause = back_off.next(sound_since_ ? std::chrono::steady_clock::now() - *sound_since_ : 0s);
-            teller_.failed(message, pause);
+            const auto now = std::chrono::steady_clock::now();
+            const auto pause = back_off.next(sound_since_ ? now - *sound_since_ : 0s);
+            log_.failed(message, pause);
+            status_.failed(now, message);
             if (!wait(stop, pause)) break;
         }
     }
     end_stretch(DropReason::kShutdown);
-    enter(SourceState::kEnded);
+    enter(SourceState::kEnded, "");
 }
 
 // Opens the source and reads it to its end, or until its hours are over; throws when it fails.
 SourceRunner::Outcome SourceRunner::listen(const std::stop_token& stop) {
     sound_since_.reset();
-    if (teller_.state() == SourceState::kOff) enter(SourceState::kStarting);
-    // However long they hang, there are one opening and one closing at most.
-    if (closing_.valid() && !await(closing_, "closing", stop)) return Outcome::kStopped;
-    auto opening = run_aside("open:" + config_.name, [open = wiring_.open, config = config_] { return open(config); });
-    if (!await(opening, "opening", stop)) return Outcome::kStopped;
-    auto opened = opening.get();
+    if (status_.state() == SourceState::kOff) enter(SourceState::kStarting, "");
+    auto opened = open(stop);
+    if (!opened) return in_hours_ ? Outcome::kStopped : Outcome::kOffHours;
     live_ = opened->is_live();
     {
         const std::lock_guard lock(mutex_);
@@ -124,7 +127,14 @@ SourceRunner::Outcome SourceRunner::listen(const std::stop_token& stop) {
     AudioSource& source = *source_;
     struct Closer {
         SourceRunner& runner;
-        ~Closer() { runner.close(); }
+        ~Closer() {
+            std::unique_ptr<AudioSource> closing;
+            {
+                const std::lock_guard lock(runner.mutex_);
+                closing = std::move(runner.source_);
+            }
+            runner.door_.close(std::move(closing), kClosing);
+        }
     } closer{*this};
 
     auto outcome = Outcome::kStopped;
@@ -154,69 +164,60 @@ SourceRunner::Outcome SourceRunner::listen(const std::stop_token& stop) {
     return outcome;
 }
 
-// Goes its rounds until what is done aside is ready; false when asked to stop before. What takes longer than sound may
-// stay away is no stall of this thread but a source that is down.
-template <class T>
-bool SourceRunner::await(std::future<T>& done, const char* what, const std::stop_token& stop) {
+// While the opening takes its time, the thread goes its rounds. Null when asked to stop or when the hours are over.
+std::unique_ptr<AudioSource> SourceRunner::open(const std::stop_token& stop) {
     const auto begun = std::chrono::steady_clock::now();
-    bool hangs = false;
-    while (done.wait_for(kAwait) != std::future_status::ready) {
-        if (stop.stop_requested()) return false;
-        const auto taken = std::chrono::steady_clock::now() - begun;
-        if (taken > silence_timeout_) {
-            const auto seconds = std::chrono::duration<double>(taken).count();
-            teller_.hangs(fmt::format("{}: {} takes {:.0f} s", config_.name, what, seconds), !hangs);
-            hangs = true;
-        }
-        turn();
+    for (; !stop.stop_requested() && in_hours_; turn()) {
+        if (auto opened = door_.open(config_, kOpening)) return opened;
+        if (!config_.is_file && std::chrono::steady_clock::now() - begun > silence_timeout_)
+            throw std::runtime_error(fmt::format("{}: {}", config_.name, door_.trouble()));
     }
-    return true;
+    return nullptr;
 }
 
-void SourceRunner::close() noexcept {
-    std::unique_ptr<AudioSource> closing;
-    {
-        const std::lock_guard lock(mutex_);
-        closing = std::move(source_);
-    }
-    try {
-        closing_ = run_aside("close:" + config_.name, [source = std::move(closing)]() mutable { source.reset(); });
-    } catch (const std::exception&) {
-        closing_ = {};  // no thread to be had: it has been closed by this one
-    }
+// The samples of the time from the last sound's arrival to `until`: an estimate, as no one counted them.
+std::int64_t SourceRunner::samples_missing(MonotonicTime until) const {
+    const auto seconds = std::chrono::duration<double>(until - received_).count();
+    return position_ == 0 ? 0 : std::max<std::int64_t>(0, std::llround(seconds * sample_rate_hz_));
+}
+
+// Sound that stayed away until the hours' end is lost.
+void SourceRunner::end_hours() {
+    off_ = true;
+    const auto now = std::chrono::steady_clock::now();
+    if (position_ > 0 && now - received_ > kHoursGrace) miss(samples_missing(now), "outage");
+    received_ = now;
+}
+
+// What went by since they ended nobody wanted to hear: no loss.
+void SourceRunner::begin_hours() {
+    off_ = false;
+    after_hours_ = true;
+    const auto now = std::chrono::steady_clock::now();
+    position_ += samples_missing(now);
+    received_ = now;
 }
 
 // The first sound of an opening.
 void SourceRunner::resume(const AudioBlock& block) {
     sound_since_ = block.received;
-    if (position_ > 0) {
-        miss(block.received - SampleClock::offset(block.frames(), block.sample_rate_hz),
-             was_off_ ? silence_timeout_ : 0ms, "reconnect");
+    const auto begun = block.received - std::chrono::duration_cast<MonotonicTime::duration>(std::chrono::duration<double>(
+                                            static_cast<double>(block.frames()) / block.sample_rate_hz));
+    const auto missing = samples_missing(begun);
+    if (position_ > 0 && after_hours_ && begun - received_ < kHoursGrace) {
+        position_ += missing;
         clock_.restart();
+    } else if (position_ > 0) {
+        miss(missing, "reconnect");
         const std::lock_guard lock(mutex_);
-        if (!was_off_) ++report_.reconnects;
+        ++report_.reconnects;
     }
-    was_off_ = false;
+    after_hours_ = false;
     index_offset_ = position_ - block.first_sample;
 }
 
-// Moves on to `until`, up to when no sound came. Outside the source's hours nobody wanted to hear it. Within them it is
-// lost, by an estimate as no one counted it, where it is more than the `allowance` for sound that was on its way.
-void SourceRunner::miss(MonotonicTime until, std::chrono::milliseconds allowance, const char* reason) {
-    if (sample_rate_hz_ == 0) return;
-    const auto samples_to = [&](MonotonicTime time) {
-        const auto seconds = std::chrono::duration<double>(time - reached_).count();
-        reached_ = std::max(reached_, time);
-        return std::max<std::int64_t>(static_cast<std::int64_t>(seconds * sample_rate_hz_), 0);
-    };
-    if (was_off_) position_ += samples_to(hours_began_);
-    const bool lost = until - reached_ >= allowance;
-    const auto samples = samples_to(until);
-    if (lost) {
-        skip({.samples = samples, .sample_rate_hz = sample_rate_hz_, .known = false, .reason = reason});
-    } else {
-        position_ += samples;
-    }
+void SourceRunner::miss(std::int64_t samples, const char* reason) {
+    skip({.samples = samples, .sample_rate_hz = sample_rate_hz_, .known = false, .reason = reason});
 }
 
 void SourceRunner::take(const AudioBlock& block) {
@@ -226,10 +227,10 @@ void SourceRunner::take(const AudioBlock& block) {
 
     const std::int64_t first_sample = index_offset_ + block.first_sample;
     if (live_ && block.capture_time) observe_clock(block, first_sample);
-    received_ = reached_ = block.received;
+    received_ = block.received;
     const double hop_factor = live_ ? wiring_.hop_factor.load() : 1.0;
     for (auto& channel : channels_) channel.widen_hop(hop_factor);
-    teller_.sound(block.received);
+    status_.sound(block.received);
 
     const auto frames = static_cast<std::size_t>(block.frames());
     const auto channels = static_cast<std::size_t>(block.channels);
@@ -245,9 +246,7 @@ void SourceRunner::take(const AudioBlock& block) {
         channels_[channel].push(channel_samples_, [&](Window&& window) { keep(number, std::move(window)); });
     }
     put_in_order();
-    const auto changed = health_->review();
-    for (const int channel : changed) ledger_.set_faults(channel, health_->faults(channel));
-    teller_.faults(*health_, changed);
+    tell_faults(health_->review());
     position_ = first_sample + block.frames();
 
     const std::lock_guard lock(mutex_);
@@ -264,7 +263,8 @@ void SourceRunner::observe_clock(const AudioBlock& block, std::int64_t first_sam
     }
     const auto before = clock_.utc(first_sample);
     if (!clock_.observe(first_sample, *block.capture_time, sample_rate_hz_)) return;
-    teller_.clock_was_set(sender_time_ ? "sender's" : "system's", *clock_.utc(first_sample) - *before, first_sample);
+    const std::chrono::duration<double> jump = *clock_.utc(first_sample) - *before;
+    log_.clock_set(sender_time_, jump, first_sample);
     const std::lock_guard lock(mutex_);
     ++report_.clock_steps;
 }
@@ -274,9 +274,11 @@ void SourceRunner::skip(const Gap& gap) {
     position_ += gap.samples;
     if (!gap.known) clock_.restart();
     const double seconds = gap.sample_rate_hz > 0 ? static_cast<double>(gap.samples) / gap.sample_rate_hz : 0.0;
-    teller_.lost(fmt::format("{} of sound lost ({})",
-                             gap.known ? fmt::format("{:.3f} s", seconds) : fmt::format("about {:.1f} s", seconds),
-                             gap.reason));
+    auto text =
+        fmt::format("{} of sound lost ({})",
+                    gap.known ? fmt::format("{:.3f} s", seconds) : fmt::format("about {:.1f} s", seconds), gap.reason);
+    log_.lost(text);
+    status_.lost(std::chrono::steady_clock::now(), std::move(text));
     const std::lock_guard lock(mutex_);
     ++report_.gaps;
     report_.gap_seconds += seconds;
@@ -293,7 +295,7 @@ void SourceRunner::begin_stretch(const AudioBlock& block) {
     if (!health_ || health_->channels() != block.channels || block.sample_rate_hz != sample_rate_hz_) {
         health_.emplace(block.channels, block.sample_rate_hz);
         ledger_.clear_faults();
-        teller_.forget_faults();
+        status_.channel_faults("");
     }
     sample_rate_hz_ = block.sample_rate_hz;
     ledger_.ensure_channels(block.channels);
@@ -366,38 +368,46 @@ void SourceRunner::put(int channel, Window window) {
 void SourceRunner::turn() {
     const auto now = std::chrono::steady_clock::now();
     last_turn_ = now;
-    if (now - looked_ >= kLook) look(now);
-    show_state();
-}
-
-void SourceRunner::look(MonotonicTime now) {
-    looked_ = now;
-    clock_synced_ = system_clock_is_synced();
-    const bool in_hours = config_.schedule.empty() || config_.schedule.open_at(wiring_.utc_now());
-    if (in_hours == in_hours_) return;
-    in_hours_ = in_hours;
-    if (in_hours) {
-        hours_began_ = now;
-    } else {
-        miss(now, was_off_ ? silence_timeout_ : kLook, "until its hours ended");
-        was_off_ = true;
+    if (now - looked_ >= kLook) {
+        looked_ = now;
+        clock_synced_ = system_clock_is_synced();
+        in_hours_ = config_.schedule.empty() || config_.schedule.open_at(wiring_.utc_now());
+        log_.sum_up();
     }
+    tell_state();
 }
 
-void SourceRunner::enter(SourceState state) {
-    teller_.enter(state);
-    show_state();
+void SourceRunner::enter(SourceState state, const std::string& error) {
+    status_.set(state, error);
+    tell_state();
 }
 
-void SourceRunner::show_state() {
-    const bool changed = teller_.update(std::chrono::steady_clock::now());
+void SourceRunner::tell_state() {
+    const bool changed = status_.update(std::chrono::steady_clock::now());
     {
         const std::lock_guard lock(mutex_);
-        report_.state = teller_.state();
-        report_.error = teller_.reason();
+        report_.state = status_.state();
+        report_.error = status_.reason();
         report_.clock_synced = clock_synced_;
     }
-    if (changed) wiring_.on_state_change();
+    if (!changed) return;
+    log_.state(status_.state(), status_.reason());
+    wiring_.on_state_change();
+}
+
+void SourceRunner::tell_faults(const std::vector<int>& channels) {
+    if (channels.empty()) return;
+    for (const int channel : channels) {
+        const auto faults = health_->faults(channel);
+        ledger_.set_faults(channel, faults);
+        log_.faults(channel, faults);
+    }
+    std::string all;
+    for (int channel = 0; channel < health_->channels(); ++channel) {
+        if (health_->faults(channel).none()) continue;
+        all += fmt::format("{}channel {}: {}", all.empty() ? "" : "; ", channel, to_string(health_->faults(channel)));
+    }
+    status_.channel_faults(std::move(all));
 }
 
 // False when asked to stop.

@@ -3,7 +3,6 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
-#include <future>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -15,8 +14,9 @@
 #include "daemon/channel_health.h"
 #include "daemon/config.h"
 #include "daemon/ledger.h"
+#include "daemon/source_door.h"
+#include "daemon/source_log.h"
 #include "daemon/source_status.h"
-#include "daemon/source_teller.h"
 #include "daemon/time_format.h"
 #include "daemon/window.h"
 #include "model/front_end.h"
@@ -49,13 +49,12 @@ struct SourceReport {
 
 /// Keeps one source open, turns its sound into windows and puts them into its lane of the queue. Owns the thread that
 /// does so. A live source that fails is opened again for ever, with back-off; a file that fails is given up. Outside
-/// its schedule's hours a source is closed. Opening and closing may hang as long as they like: they are done aside, one
-/// at a time, while the thread goes its rounds and can be stopped.
+/// its schedule's hours a source is closed.
 class SourceRunner {
   public:
-    using Opener = std::function<std::unique_ptr<AudioSource>(const SourceConfig&)>;
+    using Opener = SourceDoor::Opener;
 
-    /// What the runner works with; the callbacks are called by its thread, `open` by one that may outlive the runner.
+    /// What the runner works with; the callbacks are called by its thread.
     struct Wiring {
         Opener open;
         const FrontEnd& front_end;
@@ -77,7 +76,6 @@ class SourceRunner {
     void start();
     /// Asks the thread to end; returns at once. Any thread.
     void request_stop();
-    /// Returns within kClosePatience of the thread's end.
     void join();
 
     SourceReport report() const;
@@ -89,23 +87,24 @@ class SourceRunner {
 
     void run(const std::stop_token& stop);
     Outcome listen(const std::stop_token& stop);
-    template <class T>
-    bool await(std::future<T>& done, const char* what, const std::stop_token& stop);
-    void close() noexcept;
+    std::unique_ptr<AudioSource> open(const std::stop_token& stop);
+    std::int64_t samples_missing(MonotonicTime until) const;
+    void begin_hours();
+    void end_hours();
     void resume(const AudioBlock& block);
+    void miss(std::int64_t samples, const char* reason);
     void take(const AudioBlock& block);
     void observe_clock(const AudioBlock& block, std::int64_t first_sample);
     void skip(const Gap& gap);
-    void miss(MonotonicTime until, std::chrono::milliseconds allowance, const char* reason);
     void begin_stretch(const AudioBlock& block);
     void end_stretch(DropReason rest);
     void keep(int channel, Window window);
     void put_in_order();
     void put(int channel, Window window);
     void turn();
-    void look(MonotonicTime now);
-    void enter(SourceState state);
-    void show_state();
+    void enter(SourceState state, const std::string& error);
+    void tell_state();
+    void tell_faults(const std::vector<int>& channels);
     bool wait(const std::stop_token& stop, std::chrono::milliseconds time);
 
     const std::size_t index_;
@@ -115,12 +114,14 @@ class SourceRunner {
     Ledger ledger_;
 
     // Of the thread alone.
+    SourceDoor door_;
+    SourceLog log_;
     std::vector<ChannelAnalyser> channels_;
     std::vector<float> channel_samples_;
     std::optional<ChannelHealth> health_;
     std::vector<Window> cut_;  // from the block at hand
     SampleClock clock_;
-    SourceTeller teller_;
+    SourceStatus status_;
     std::int64_t position_ = 0;      // the source's index of the next sample
     std::int64_t index_offset_ = 0;  // of the open AudioSource's own index
     std::int64_t stretch_ = 0;
@@ -129,13 +130,11 @@ class SourceRunner {
     bool sender_time_ = false;
     bool clock_synced_ = false;
     bool in_hours_ = true;
-    bool was_off_ = false;    // since the last sample
-    MonotonicTime received_;  // the last sound
-    MonotonicTime reached_;   // when the sound before position_ had come, or would have
-    MonotonicTime hours_began_;
+    bool off_ = false;          // outside the hours
+    bool after_hours_ = false;  // no sound yet since they began
+    MonotonicTime received_;    // the last sound, or what its absence was booked up to
     MonotonicTime looked_;                      // at what is looked at once a second
     std::optional<MonotonicTime> sound_since_;  // of this opening
-    std::future<void> closing_;                 // of the last opening; valid while it may go on
 
     mutable std::mutex mutex_;  // guards source_ and report_
     std::unique_ptr<AudioSource> source_;

@@ -38,6 +38,20 @@ std::string SqliteDatabase::text(std::string_view sql) {
     return statement.step() ? statement.text(0) : "";
 }
 
+void SqliteDatabase::checkpoint_by_hand() {
+    const auto note = [](void* pages, sqlite3*, const char*, int count) {
+        *static_cast<int*>(pages) = count;
+        return SQLITE_OK;
+    };
+    sqlite3_wal_hook(handle_.get(), note, wal_pages_.get());  // in the place of the automatic one
+}
+
+void SqliteDatabase::checkpoint() {
+    const int code = sqlite3_wal_checkpoint_v2(handle_.get(), nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
+    if (code != SQLITE_OK) fail(handle_.get(), code);
+    *wal_pages_ = 0;
+}
+
 SqliteStatement& SqliteStatement::bind(int position, std::int64_t value) {
     sqlite3_bind_int64(statement_.get(), position, value);
     return *this;

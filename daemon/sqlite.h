@@ -39,6 +39,14 @@ class SqliteDatabase {
     std::string text(std::string_view sql);
     /// Rows changed by the last statement.
     std::int64_t changes() { return sqlite3_changes64(handle_.get()); }
+    /// The file can't be written: SQLite opens it all the same.
+    bool is_read_only() { return sqlite3_db_readonly(handle_.get(), "main") == 1; }
+
+    /// From now on commits only append to the write-ahead log, of which wal_pages() tells the length after the last
+    /// commit; checkpoint() writes it back, as far as no reader needs it.
+    void checkpoint_by_hand();
+    int wal_pages() const { return *wal_pages_; }
+    void checkpoint();
 
   private:
     friend class SqliteStatement;
@@ -46,6 +54,7 @@ class SqliteDatabase {
     struct Close {
         void operator()(sqlite3* handle) const noexcept { sqlite3_close_v2(handle); }
     };
+    std::unique_ptr<int> wal_pages_ = std::make_unique<int>(0);  // outlives the connection, which writes it
     std::unique_ptr<sqlite3, Close> handle_;
 };
 

@@ -1,16 +1,21 @@
 // Keeps a complete copy of a station's events, whatever is restarted: this program, the daemon, the network.
 //
-//     follow FILE [PUBLISH-ENDPOINT [REPLAY-ENDPOINT]]
+//     follow FILE [--publish tcp://127.0.0.1:7740] [--replay tcp://127.0.0.1:7741]
+//            [--server-key-file station.pub --key-file lab.key]
 //
 // FILE gets one JSON line for each message, in order of `seq`, each once. It is also the only state: at the start the
-// last whole line tells where to go on. Needs ZeroMQ and nlohmann/json and nothing of Chorus.
+// last whole line tells where to go on. Events that the station no longer keeps are missing, which is said on stderr. A
+// station with keys asks for its public key and this client's secret key, in the files that `chorusd keygen` makes.
+// Needs ZeroMQ and nlohmann/json and nothing of Chorus.
 
 #include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <stdexcept>
 #include <string>
 #include <vector>
 #include <zmq.hpp>
@@ -36,14 +41,31 @@ bool readable(zmq::socket_t& socket, std::chrono::milliseconds timeout) {
     return zmq::poll(&item, 1, timeout) > 0;
 }
 
+using Options = std::map<std::string, std::string>;  // by their names
+
+// The key in a file made by keygen: its one line that is no comment.
+std::string read_key(const std::string& path) {
+    std::ifstream file(path);
+    std::string key;
+    for (std::string line; std::getline(file, line);) {
+        if (!line.empty() && line[0] != '#') key += line;
+    }
+    if (key.size() != 40) throw std::runtime_error(path + ": holds no key of 40 characters");
+    return key;
+}
+
 class Follower {
   public:
-    Follower(const std::string& file, const std::string& publish, std::string replay)
-        : replay_endpoint_(std::move(replay)) {
-        open_copy(file);
+    explicit Follower(const Options& options) : replay_endpoint_(options.at("--replay")) {
+        if (!options.at("--key-file").empty()) {
+            server_key_ = read_key(options.at("--server-key-file"));
+            secret_key_ = read_key(options.at("--key-file"));
+        }
+        open_copy(options.at("FILE"));
+        show_keys(stream_);
         stream_.set(zmq::sockopt::subscribe, "event.");
         stream_.set(zmq::sockopt::subscribe, "status.");
-        stream_.connect(publish);
+        stream_.connect(options.at("--publish"));
     }
 
     [[noreturn]] void run() {
@@ -78,9 +100,21 @@ class Follower {
         copy_.exceptions(std::ios::failbit | std::ios::badbit);
     }
 
+    void show_keys(zmq::socket_t& socket) const {
+        if (secret_key_.empty()) return;
+        char public_key[41];
+        if (zmq_curve_public(public_key, secret_key_.c_str()) != 0) throw zmq::error_t();
+        socket.set(zmq::sockopt::curve_serverkey, server_key_);
+        socket.set(zmq::sockopt::curve_secretkey, secret_key_);
+        socket.set(zmq::sockopt::curve_publickey, public_key);
+    }
+
     void write(const std::string& body) {
+        const auto seq = json::parse(body)["seq"].get<std::int64_t>();
+        if (seq != last_ + 1)
+            std::cerr << "follow: events " << last_ + 1 << " to " << seq - 1 << " are no longer kept\n";
         (copy_ << body << '\n').flush();
-        last_ = json::parse(body)["seq"];
+        last_ = seq;
     }
 
     void catch_up() {
@@ -93,6 +127,7 @@ class Follower {
         if (!replay_) {
             replay_ = std::make_unique<zmq::socket_t>(context_, zmq::socket_type::req);
             replay_->set(zmq::sockopt::linger, 0);
+            show_keys(*replay_);
             replay_->connect(replay_endpoint_);
         }
         replay_->send(zmq::buffer(json{{"after", last_}, {"limit", 500}}.dump()), zmq::send_flags::none);
@@ -106,8 +141,6 @@ class Follower {
             std::cerr << "follow: " << header["error"] << '\n';
             return false;
         }
-        if (header["first"] > last_ + 1)
-            std::cerr << "follow: events " << last_ + 1 << " to before " << header["first"] << " are no longer kept\n";
         for (std::size_t i = 2; i < frames.size(); i += 2) write(frames[i]);
         return frames.size() > 1;
     }
@@ -116,6 +149,8 @@ class Follower {
     zmq::socket_t stream_{context_, zmq::socket_type::sub};
     std::unique_ptr<zmq::socket_t> replay_;
     const std::string replay_endpoint_;
+    std::string server_key_;  // none: the station asks for no keys
+    std::string secret_key_;
     std::ofstream copy_;
     std::int64_t last_ = 0;
 };
@@ -123,11 +158,23 @@ class Follower {
 }  // namespace
 
 int main(int argc, char** argv) try {
-    if (argc < 2 || argc > 4) {
-        std::cerr << "follow FILE [PUBLISH-ENDPOINT [REPLAY-ENDPOINT]]\n";
+    Options options = {{"--publish", "tcp://127.0.0.1:7740"},
+                       {"--replay", "tcp://127.0.0.1:7741"},
+                       {"--server-key-file", ""},
+                       {"--key-file", ""}};
+    bool understood = true;
+    for (int i = 1; i < argc; ++i) {
+        const bool named = options.contains(argv[i]);
+        const char* value = named ? argv[i + 1] : argv[i];  // argv ends with a null pointer
+        understood = understood && value != nullptr && (named || (value[0] != '-' && !options.contains("FILE")));
+        if (understood) options[named ? argv[i++] : "FILE"] = value;
+    }
+    if (!understood || !options.contains("FILE") ||
+        options["--key-file"].empty() != options["--server-key-file"].empty()) {
+        std::cerr << "follow FILE [--publish ENDPOINT] [--replay ENDPOINT] [--server-key-file FILE --key-file FILE]\n";
         return 2;
     }
-    Follower(argv[1], argc > 2 ? argv[2] : "tcp://127.0.0.1:7740", argc > 3 ? argv[3] : "tcp://127.0.0.1:7741").run();
+    Follower(options).run();
 } catch (const std::exception& error) {
     std::cerr << "follow: " << error.what() << '\n';
     return 1;

@@ -2,9 +2,12 @@
 """Keeps a complete copy of a station's events, whatever is restarted: this program, the daemon, the network.
 
     follow.py FILE [--publish tcp://127.0.0.1:7740] [--replay tcp://127.0.0.1:7741]
+              [--server-key-file station.pub --key-file lab.key]
 
 FILE gets one JSON line for each message, in order of `seq`, each once. It is also the only state: at the start the last
-whole line tells where to go on. Needs pyzmq (Debian: python3-zmq) and nothing of Chorus.
+whole line tells where to go on. Events that the station no longer keeps are missing, which is said on stderr. A station
+with keys asks for its public key and this client's secret key, in the files that `chorusd keygen` makes. Needs pyzmq
+(Debian: python3-zmq) and nothing of Chorus.
 """
 import argparse
 import json
@@ -27,27 +30,49 @@ def open_copy(path):
     return copy, last
 
 
+def read_key(path):
+    """The key in a file made by keygen: its one line that is no comment."""
+    with open(path, "rb") as file:
+        lines = [line.strip() for line in file if line.strip() and not line.startswith(b"#")]
+    if len(lines) != 1 or len(lines[0]) != 40:
+        sys.exit(f"follow: {path}: holds no key of 40 characters")
+    return lines[0]
+
+
 class Follower:
     def __init__(self, arguments):
         self.context = zmq.Context()
+        self.server_key = arguments.server_key_file and read_key(arguments.server_key_file)
+        self.secret_key = arguments.key_file and read_key(arguments.key_file)
         self.copy, self.last = open_copy(arguments.file)
         self.replay_endpoint = arguments.replay
         self.replay = None
-        self.stream = self.context.socket(zmq.SUB)
+        self.stream = self.socket(zmq.SUB)
         self.stream.connect(arguments.publish)
         for topic in (b"event.", b"status."):
             self.stream.subscribe(topic)
 
+    def socket(self, kind):
+        socket = self.context.socket(kind)
+        if self.server_key:
+            socket.curve_serverkey = self.server_key
+            socket.curve_secretkey = self.secret_key
+            socket.curve_publickey = zmq.curve_public(self.secret_key)
+        return socket
+
     def write(self, bodies):
         for body in bodies:
+            seq = json.loads(body)["seq"]
+            if seq != self.last + 1:
+                print(f"follow: events {self.last + 1} to {seq - 1} are no longer kept", file=sys.stderr, flush=True)
             self.copy.write(body + b"\n")
-            self.last = json.loads(body)["seq"]
+            self.last = seq
         self.copy.flush()
 
     def ask(self):
         """The next events after the last; None when the daemon doesn't answer."""
         if self.replay is None:
-            self.replay = self.context.socket(zmq.REQ)
+            self.replay = self.socket(zmq.REQ)
             self.replay.setsockopt(zmq.LINGER, 0)
             self.replay.connect(self.replay_endpoint)
         self.replay.send(json.dumps({"after": self.last, "limit": 500}).encode())
@@ -60,8 +85,6 @@ class Follower:
         if "error" in header:
             print("follow:", header["error"], file=sys.stderr)
             return None
-        if header["first"] > self.last + 1:
-            print(f"follow: events {self.last + 1} to {header['first'] - 1} are no longer kept", file=sys.stderr)
         return frames[1::2]
 
     def catch_up(self):
@@ -87,7 +110,12 @@ parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.R
 parser.add_argument("file")
 parser.add_argument("--publish", default="tcp://127.0.0.1:7740")
 parser.add_argument("--replay", default="tcp://127.0.0.1:7741")
+parser.add_argument("--server-key-file", help="the station's public key")
+parser.add_argument("--key-file", help="this client's secret key")
+options = parser.parse_args()
+if bool(options.server_key_file) != bool(options.key_file):
+    parser.error("--server-key-file and --key-file go together")
 try:
-    Follower(parser.parse_args()).run()
+    Follower(options).run()
 except KeyboardInterrupt:
     pass

@@ -23,18 +23,25 @@ class Classifier {
     virtual bool gains_from_batches() const { return false; }
     /// In words, for the log: device, threads, library.
     virtual std::string description() const = 0;
+    /// One for another thread that shares this one's weights and gives the same scores; null where there can't be one.
+    virtual std::unique_ptr<Classifier> for_another_thread() const { return nullptr; }
 };
 
 struct ClassifierOptions {
     std::string device = "auto";  // "auto" | "cpu" | "cuda:N"
-    // Of one forward pass on the CPU. More than one only pays with cores to themselves: OpenMP's threads wait by
-    // spinning, and on busy cores that costs tens of times what it saves (OMP_WAIT_POLICY=passive softens it). 0: one.
-    int threads = 0;
+    int threads = 0;              // on the CPU, over which the windows of a batch are spread; 0: one
 };
 
 /// Throws std::runtime_error with one clear line: tensors missing, unknown or of the wrong shape, or a device that is
-/// not there. Runs one warm-up window.
+/// not there. A CPU's is make_cpu_classifier()'s.
 std::unique_ptr<Classifier> make_classifier(const Bundle& bundle, const ClassifierOptions& options);
+
+/// The network of scoring_network.h: no LibTorch. With one thread it allocates nothing while it scores. Throws as
+/// make_classifier() does.
+std::unique_ptr<Classifier> make_cpu_classifier(const Bundle& bundle, int threads);
+
+/// The same network in LibTorch, on any device: what a GPU runs, and what the other is measured by.
+std::unique_ptr<Classifier> make_torch_classifier(const Bundle& bundle, const ClassifierOptions& options);
 
 /// LibTorch's version and whether CUDA is there, for --version.
 std::string torch_description();

@@ -2,18 +2,16 @@
 
 #include <fmt/format.h>
 
-#include <array>
 #include <cstring>
 #include <set>
-#include <span>
 #include <stdexcept>
+
+#include "model/mobilenet_v3_layers.h"
 
 namespace chorus {
 namespace {
 
 namespace nn = torch::nn;
-
-enum class Activation { kNone, kRelu, kHardswish };
 
 torch::Tensor activate(torch::Tensor input, Activation activation) {
     switch (activation) {
@@ -21,6 +19,8 @@ torch::Tensor activate(torch::Tensor input, Activation activation) {
             return torch::relu_(input);
         case Activation::kHardswish:
             return torch::hardswish_(input);
+        case Activation::kHardsigmoid:
+            return torch::hardsigmoid_(input);
         case Activation::kNone:
             break;
     }
@@ -68,7 +68,6 @@ class ConvNormImpl : public nn::Module {
     }
 
   private:
-    static constexpr double kBatchNormEpsilon = 1e-3;
     static int padding(const ConvNormOptions& options) { return (options.kernel - 1) / 2; }
 
     ConvNormOptions options_;
@@ -100,62 +99,10 @@ class SqueezeExcitationImpl : public nn::Module {
 };
 TORCH_MODULE(SqueezeExcitation);
 
-struct BlockOptions {
-    int in;
-    int kernel;
-    int expanded;
-    int out;
-    bool squeeze;
-    Activation activation;
-    int stride;
-};
-
-constexpr auto kRelu = Activation::kRelu;
-constexpr auto kHardswish = Activation::kHardswish;
-
-constexpr std::array<BlockOptions, 15> kLarge = {{{16, 3, 16, 16, false, kRelu, 1},
-                                                  {16, 3, 64, 24, false, kRelu, 2},
-                                                  {24, 3, 72, 24, false, kRelu, 1},
-                                                  {24, 5, 72, 40, true, kRelu, 2},
-                                                  {40, 5, 120, 40, true, kRelu, 1},
-                                                  {40, 5, 120, 40, true, kRelu, 1},
-                                                  {40, 3, 240, 80, false, kHardswish, 2},
-                                                  {80, 3, 200, 80, false, kHardswish, 1},
-                                                  {80, 3, 184, 80, false, kHardswish, 1},
-                                                  {80, 3, 184, 80, false, kHardswish, 1},
-                                                  {80, 3, 480, 112, true, kHardswish, 1},
-                                                  {112, 3, 672, 112, true, kHardswish, 1},
-                                                  {112, 5, 672, 160, true, kHardswish, 2},
-                                                  {160, 5, 960, 160, true, kHardswish, 1},
-                                                  {160, 5, 960, 160, true, kHardswish, 1}}};
-
-constexpr std::array<BlockOptions, 11> kSmall = {{{16, 3, 16, 16, true, kRelu, 2},
-                                                  {16, 3, 72, 24, false, kRelu, 2},
-                                                  {24, 3, 88, 24, false, kRelu, 1},
-                                                  {24, 5, 96, 40, true, kHardswish, 2},
-                                                  {40, 5, 240, 40, true, kHardswish, 1},
-                                                  {40, 5, 240, 40, true, kHardswish, 1},
-                                                  {40, 5, 120, 48, true, kHardswish, 1},
-                                                  {48, 5, 144, 48, true, kHardswish, 1},
-                                                  {48, 5, 288, 96, true, kHardswish, 2},
-                                                  {96, 5, 576, 96, true, kHardswish, 1},
-                                                  {96, 5, 576, 96, true, kHardswish, 1}}};
-
-std::span<const BlockOptions> blocks_of(Architecture architecture) {
-    if (architecture == Architecture::kMobileNetV3Small) return kSmall;
-    return kLarge;
-}
-
-/// The multiple of 8 nearest to `channels`, but never more than a tenth below it.
-int rounded_to_8(int channels) {
-    const int rounded = std::max(8, (channels + 4) / 8 * 8);
-    return rounded * 10 < channels * 9 ? rounded + 8 : rounded;
-}
-
 class InvertedResidualImpl : public nn::Module {
   public:
     InvertedResidualImpl(const BlockOptions& options, double momentum)
-        : residual_(options.stride == 1 && options.in == options.out) {
+        : residual_(options.residual()) {
         if (options.expanded != options.in) {
             block_->push_back(ConvNorm(ConvNormOptions{
                 .in = options.in, .out = options.expanded, .activation = options.activation, .momentum = momentum}));
@@ -168,7 +115,7 @@ class InvertedResidualImpl : public nn::Module {
                                                    .activation = options.activation,
                                                    .momentum = momentum}));
         if (options.squeeze) {
-            block_->push_back(SqueezeExcitation(options.expanded, rounded_to_8(options.expanded / 4)));
+            block_->push_back(SqueezeExcitation(options.expanded, squeezed_channels(options.expanded)));
         }
         block_->push_back(ConvNorm(ConvNormOptions{.in = options.expanded, .out = options.out, .momentum = momentum}));
         register_module("block", block_);
@@ -244,7 +191,7 @@ MobileNetV3Impl::MobileNetV3Impl(const MobileNetOptions& options) {
                                                   .activation = Activation::kHardswish,
                                                   .momentum = momentum}));
     for (const auto& block : blocks) features_->push_back(InvertedResidual(block, momentum));
-    embedding_size_ = 6 * blocks.back().out;
+    embedding_size_ = embedding_size_of(options.architecture);
     features_->push_back(ConvNorm(ConvNormOptions{
         .in = blocks.back().out, .out = embedding_size_, .activation = Activation::kHardswish, .momentum = momentum}));
     register_module("features", features_);
@@ -255,9 +202,19 @@ torch::Tensor MobileNetV3Impl::features(torch::Tensor input) {
     return features_->forward(std::move(input));
 }
 
-torch::Tensor MobileNetV3Impl::embed(torch::Tensor input) {
-    const auto over_time = features(std::move(input)).mean(2);
+torch::Tensor MobileNetV3Impl::run_stages(torch::Tensor input, int begin, int end) {
+    for (auto stage = features_->begin() + begin; stage != features_->begin() + end; ++stage)
+        input = stage->forward(std::move(input));
+    return input;
+}
+
+torch::Tensor MobileNetV3Impl::pool(const torch::Tensor& features) {
+    const auto over_time = features.mean(2);
     return over_time.amax(2) + over_time.mean(2);
+}
+
+torch::Tensor MobileNetV3Impl::embed(torch::Tensor input) {
+    return pool(features(std::move(input)));
 }
 
 torch::Tensor MobileNetV3Impl::classify(torch::Tensor embedding) {

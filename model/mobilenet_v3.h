@@ -21,6 +21,12 @@ class MobileNetV3Impl : public torch::nn::Module {
 
     /// [batch, 1, mel, frame] -> [batch, channels, mel / 32, frame / 32], rounded up at each stride.
     torch::Tensor features(torch::Tensor input);
+    /// What comes out of the stages from `begin` up to but not including `end`, of stages() in all: features.0 is the
+    /// first.
+    torch::Tensor run_stages(torch::Tensor input, int begin, int end);
+    int stages() const { return static_cast<int>(features_->size()); }
+    /// What comes out of the last stage -> [batch, embedding_size()].
+    torch::Tensor pool(const torch::Tensor& features);
     /// [batch, 1, mel, frame] -> [batch, embedding_size()].
     torch::Tensor embed(torch::Tensor input);
     /// [batch, embedding_size()] -> logits [batch, classes].

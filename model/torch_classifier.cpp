@@ -110,6 +110,11 @@ class TorchClassifier final : public Classifier {
 }  // namespace
 
 std::unique_ptr<Classifier> make_classifier(const Bundle& bundle, const ClassifierOptions& options) {
+    if (find_device(options.device).is_cpu()) return make_cpu_classifier(bundle, options.threads);
+    return make_torch_classifier(bundle, options);
+}
+
+std::unique_ptr<Classifier> make_torch_classifier(const Bundle& bundle, const ClassifierOptions& options) {
     return std::make_unique<TorchClassifier>(bundle, options);
 }
 

@@ -8,8 +8,7 @@
 
 namespace chorus {
 
-/// Where sound comes from. Used by one thread; request_stop() may be called by any. Making one and destroying it take
-/// as long as the device or the network does, which may be for ever.
+/// Where sound comes from. Used by one thread; request_stop() may be called by any.
 class AudioSource {
   public:
     virtual ~AudioSource() = default;
@@ -30,12 +29,13 @@ class AudioSource {
 struct GStreamerOptions {
     std::string name;  // in messages
     std::string launch;
-    bool realtime = false;       // play a file at its own speed
+    bool realtime = false;  // play a file at its own speed
     std::string rtsp_user = {};  // with launch_for_rtsp: empty where the URL names it, or none is needed
     std::string rtsp_password = {};
 };
 
 /// Opens and starts the pipeline; throws std::runtime_error with one clear line (no URL's user, password or query).
+/// Opening and destroying it take as long as its elements do: for ever, if one hangs.
 std::unique_ptr<AudioSource> open_gstreamer_source(const GStreamerOptions& options);
 
 /// Whether GStreamer can make a pipeline of this fragment: its syntax, elements and properties; nothing is started.

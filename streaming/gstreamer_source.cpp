@@ -27,7 +27,7 @@ constexpr auto kFileQueue = 1s;           // sound of a file decoded ahead
 constexpr guint kQueueBytes = 64U << 20;  // bound for buffers that carry no times
 constexpr auto kStopPoll = 20ms;          // how late a stop or an error may be noticed
 constexpr auto kOpenPatience = 1s;        // for a file to show its first sound or its fault
-constexpr int kBlocksPerSecond = 8;       // blocks are at most about this long, 125 ms
+constexpr int kBlocksPerSecond = 8;  // blocks are at most about this long, 125 ms
 
 // The integer formats are turned into floats here: exactly, and several times faster than audioconvert does it.
 // Anything else audioconvert makes one of these. It can't mix: the count is left open towards the sink, so it keeps the
@@ -331,7 +331,9 @@ class GStreamerSource final : public AudioSource {
         return std::chrono::time_point_cast<std::chrono::microseconds>(utc - age);
     }
 
-    void close() noexcept { gst_element_set_state(pipeline_.get(), GST_STATE_NULL); }
+    void close() noexcept {
+        if (pipeline_) gst_element_set_state(pipeline_.get(), GST_STATE_NULL);
+    }
 
     std::string name_;
     gst::ElementPtr pipeline_;

@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
@@ -38,9 +39,15 @@ void require_writable(const std::filesystem::path& path) {
         throw std::runtime_error(fmt::format("{}: its folder cannot be written", path.string()));
 }
 
-std::string utc_now() {
-    return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}",
-                       fmt::gmtime(std::chrono::system_clock::to_time_t(std::chrono::system_clock::now())));
+/// Now, or the time that whoever wants the same bytes again has set (reproducible-builds.org).
+std::string date_of_bundle() {
+    auto time = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
+    if (const auto* set = std::getenv("SOURCE_DATE_EPOCH")) time = std::strtoll(set, nullptr, 10);
+    return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(time));
+}
+
+std::filesystem::path checkpoint_of(const FitOptions& options) {
+    return options.out.string() + ".checkpoint";
 }
 
 std::vector<std::uint8_t> all_targets(const Dataset& dataset) {
@@ -65,15 +72,24 @@ TrainedNetwork train_with_progress(const FitOptions& options, const Dataset& dat
                             .classes = dataset.classes.size(),
                             .training = split.training,
                             .validation = split.validation};
+    const auto checkpoint = checkpoint_of(options);
+    if (!options.resume && std::filesystem::exists(checkpoint))
+        fmt::print(stderr, "{} of an unfinished training is not used: --resume would go on from it\n",
+                   checkpoint.string());
+    const Persistence persistence{.checkpoint = checkpoint,
+                                  .interval_seconds = options.checkpoint_seconds,
+                                  .resume = options.resume,
+                                  .must_stop = options.must_stop};
     bool begun = false;
     std::string note;
-    auto trained = train(data, options.training, [&](const TrainingProgress& at) {
+    const auto show = [&](const TrainingProgress& at) {
         if (!begun) progress.begin("training", at.samples_in_all, "clips");
         begun = true;
         note = fmt::format("loss {:.4f}", at.loss);
         if (at.mean_average_precision) note += fmt::format(", held-out AP {:.3f}", *at.mean_average_precision);
         progress.update(at.samples_done, note);
-    });
+    };
+    auto trained = train(data, options.training, show, persistence);
     progress.finish(fmt::format("{}, best epoch {}", note, trained.best_epoch));
     return trained;
 }
@@ -94,18 +110,12 @@ json training_report(const FitOptions& options, const TrainedNetwork& trained) {
         if (epoch.validation_mean_average_precision)
             epochs.back()["held_out_mean_average_precision"] = *epoch.validation_mean_average_precision;
     }
-    const auto& training = options.training;
-    return {{"best_epoch", trained.best_epoch},
-            {"samples_per_second", static_cast<double>(trained.samples) / trained.seconds_in_steps},
-            {"batch", training.batch},
-            {"seed", training.seed},
-            {"mix", to_string(training.mixing.mixing)},
-            {"semantics", to_string(training.mixing.semantics)},
-            {"learning_rate", training.learning_rate},
-            {"weight_decay", training.weight_decay},
-            {"batch_norm_momentum", training.batch_norm_momentum},
-            {"threads", training.threads},
-            {"epochs", std::move(epochs)}};
+    auto report = describe(options.training);
+    report["threads"] = options.training.threads;
+    report["best_epoch"] = trained.best_epoch;
+    report["samples_per_second"] = static_cast<double>(trained.samples) / trained.seconds_in_steps;
+    report["by_epoch"] = std::move(epochs);
+    return report;
 }
 
 json activity_report(const std::optional<ActivityTable>& table, int dated_recordings) {
@@ -150,7 +160,7 @@ json fit(const FitOptions& options, Progress& progress) {
     }
     bundle.thresholds.assign(dataset.classes.size(), 0.5F);
     bundle.dataset_hash = dataset.manifest_hash;
-    bundle.created = utc_now();
+    bundle.created = date_of_bundle();
     bundle.chorus_version = CHORUS_VERSION;
     bundle.tensors = trained.tensors;
     bundle.activity = learn_activity(dataset, split.training, options.activity);
@@ -183,6 +193,7 @@ json fit(const FitOptions& options, Progress& progress) {
     bundle.metrics = metrics_of(report);
     report["bundle"] = options.out.string();
     report["id"] = write_bundle(options.out, bundle);
+    std::filesystem::remove(checkpoint_of(options));
     report["seconds"] = {{"features", feature_seconds},
                          {"training_steps", trained.seconds_in_steps},
                          {"evaluation", seconds_since(evaluation_began)},

@@ -2,6 +2,7 @@
 // From a folder of labelled clips to a model bundle with thresholds and figures.
 
 #include <filesystem>
+#include <functional>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 
@@ -18,6 +19,9 @@ struct FitOptions {
     FrontEndParameters front_end;
     TrainingOptions training;
     ActivityOptions activity;
+    double checkpoint_seconds = 300.0;  // between checkpoints, written to `out` with ".checkpoint" after it
+    bool resume = false;                // go on from that checkpoint, if there is one
+    std::function<bool()> must_stop;    // asked now and then; when true, a checkpoint is written and Interrupted thrown
 };
 
 /// Trains on the training recordings but for the held-out ones (splits.h), learns from their dates when each class

@@ -2,6 +2,7 @@
 
 #include <torch/torch.h>
 
+#include <algorithm>
 #include <array>
 #include <stdexcept>
 #include <utility>
@@ -15,11 +16,14 @@ constexpr std::array kMixingNames = {
     std::pair{Mixing::kMixup, "mixup"},
     std::pair{Mixing::kManifoldMixup, "manifold"},
     std::pair{Mixing::kMultiMix, "multimix"},
-    std::pair{Mixing::kMix2, "mix2"},
 };
 constexpr std::array kSemanticsNames = {
     std::pair{MixingSemantics::kPaper, "paper"},
     std::pair{MixingSemantics::kReference, "reference"},
+};
+constexpr std::array kLayerNames = {
+    std::pair{ManifoldLayer::kEmbedding, "embedding"},
+    std::pair{ManifoldLayer::kRandom, "random"},
 };
 
 template <typename Table, typename Value>
@@ -27,13 +31,6 @@ std::string name_of(const Table& table, Value value) {
     for (const auto& [known, name] : table)
         if (known == value) return name;
     throw std::invalid_argument("a value outside its enumeration");
-}
-
-template <typename Value, typename Table>
-std::optional<Value> value_of(const Table& table, std::string_view name) {
-    for (const auto& [value, known] : table)
-        if (known == name) return value;
-    return std::nullopt;
 }
 
 at::Tensor interpolate(const at::Tensor& values, const at::Tensor& partner, const at::Tensor& lambda) {
@@ -48,18 +45,39 @@ std::string to_string(Mixing mixing) {
 std::string to_string(MixingSemantics semantics) {
     return name_of(kSemanticsNames, semantics);
 }
-std::optional<Mixing> parse_mixing(std::string_view name) {
-    return value_of<Mixing>(kMixingNames, name);
-}
-std::optional<MixingSemantics> parse_semantics(std::string_view name) {
-    return value_of<MixingSemantics>(kSemanticsNames, name);
+std::string to_string(ManifoldLayer layer) {
+    return name_of(kLayerNames, layer);
 }
 
-Mixing draw_mixing(Mixing mixing, Random& random) {
-    if (mixing != Mixing::kMix2) return mixing;
-    const double u = random.uniform();
-    if (u < 0.5) return Mixing::kManifoldMixup;
-    return u < 0.75 ? Mixing::kMultiMix : Mixing::kMixup;
+std::optional<MixingShares> parse_method(std::string_view name) {
+    constexpr MixingShares kMix2;
+    if (name == "mix2") return kMix2;
+    if (name == "none") return MixingShares{.none = 1.0, .mixup = 0.0, .manifold = 0.0, .multimix = 0.0};
+    MixingShares shares{.none = 0.0, .mixup = 0.0, .manifold = 0.0, .multimix = 0.0};
+    for (std::size_t begin = 0; begin <= name.size();) {
+        const auto end = std::min(name.find('+', begin), name.size());
+        const auto part = name.substr(begin, end - begin);
+        const auto take = [](double& share, double of_mix2) { return std::exchange(share, of_mix2) == 0.0; };
+        if (!(part == "mixup"      ? take(shares.mixup, kMix2.mixup)
+              : part == "manifold" ? take(shares.manifold, kMix2.manifold)
+              : part == "multimix" ? take(shares.multimix, kMix2.multimix)
+                                   : false))
+            return std::nullopt;
+        begin = end + 1;
+    }
+    return shares;
+}
+
+bool mixes_in(const MixingParameters& parameters, int epoch, int epochs) {
+    return epoch >= parameters.plain_epochs_first && epoch < epochs - parameters.plain_epochs_last;
+}
+
+Mixing draw_mixing(const MixingShares& shares, Random& random) {
+    double u = random.uniform() * (shares.none + shares.mixup + shares.manifold + shares.multimix);
+    if ((u -= shares.manifold) < 0.0) return Mixing::kManifoldMixup;
+    if ((u -= shares.multimix) < 0.0) return Mixing::kMultiMix;
+    if ((u -= shares.mixup) < 0.0) return Mixing::kMixup;
+    return Mixing::kNone;
 }
 
 PairMix draw_pair_mix(const MixingParameters& parameters, Mixing mixing, std::int64_t batch, std::int64_t mels,
@@ -67,9 +85,9 @@ PairMix draw_pair_mix(const MixingParameters& parameters, Mixing mixing, std::in
     const bool reference = parameters.semantics == MixingSemantics::kReference;
     PairMix mix;
     mix.lambda = torch::empty({reference && mixing == Mixing::kMixup ? mels : batch}, torch::kFloat32);
+    const double alpha = mixing == Mixing::kMixup ? parameters.mixup_alpha : parameters.manifold_alpha;
     for (std::int64_t i = 0; i < mix.lambda.numel(); ++i)
-        mix.lambda.data_ptr<float>()[i] =
-            static_cast<float>(random.beta(parameters.mixup_alpha, parameters.mixup_alpha));
+        mix.lambda.data_ptr<float>()[i] = static_cast<float>(random.beta(alpha, alpha));
     mix.partner = torch::empty({batch}, torch::kInt64);
     const auto order = random.permutation(static_cast<std::size_t>(batch));
     std::copy(order.begin(), order.end(), mix.partner.data_ptr<std::int64_t>());
@@ -83,8 +101,10 @@ at::Tensor mix_inputs(const at::Tensor& input, const PairMix& mix, MixingSemanti
     return interpolate(input, mix.partner, lambda);
 }
 
-at::Tensor mix_embeddings(const at::Tensor& embedding, const PairMix& mix) {
-    return interpolate(embedding, mix.partner, mix.lambda.unsqueeze(1));
+at::Tensor mix_hidden(const at::Tensor& hidden, const PairMix& mix) {
+    std::vector<std::int64_t> shape(static_cast<std::size_t>(hidden.dim()), 1);
+    shape.front() = -1;
+    return interpolate(hidden, mix.partner, mix.lambda.view(shape));
 }
 
 at::Tensor mix_targets(const at::Tensor& targets, const PairMix& mix) {

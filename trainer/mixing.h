@@ -1,8 +1,8 @@
 #pragma once
-// Mix2 (arXiv 2403.09598): each step mixes the batch in one of three ways, drawn 25 % mixup, 50 % manifold mixup,
-// 25 % MultiMix.
-//   mixup           x' = l x + (1 - l) x[partner] at the input,      y' alike   (arXiv 1710.09412)
-//   manifold mixup  z' = l z + (1 - l) z[partner] at the embedding,  y' alike   (arXiv 1806.05236)
+// Mix2 (arXiv 2403.09598): each step mixes the batch in one of several ways, drawn by their shares; Mix2's are 25 %
+// mixup, 50 % manifold mixup, 25 % MultiMix.
+//   mixup           x' = l x + (1 - l) x[partner] at the input,          y' alike   (arXiv 1710.09412)
+//   manifold mixup  z' = l z + (1 - l) z[partner] in or after the network, y' alike (arXiv 1806.05236)
 //   MultiMix        z' = L z, y' = L y, rows of L from a Dirichlet distribution (arXiv 2206.14868)
 // All functions are pure: chance is drawn first, then applied.
 
@@ -16,7 +16,18 @@
 
 namespace chorus {
 
-enum class Mixing { kNone, kMixup, kManifoldMixup, kMultiMix, kMix2 };
+/// What one step does.
+enum class Mixing { kNone, kMixup, kManifoldMixup, kMultiMix };
+
+/// How often a step does each, relative to their sum.
+struct MixingShares {
+    double none = 0.0;
+    double mixup = 0.25;
+    double manifold = 0.5;
+    double multimix = 0.25;
+
+    bool operator==(const MixingShares&) const = default;
+};
 
 enum class MixingSemantics {
     kPaper,      // lambda per sample, the same in input and target
@@ -24,21 +35,37 @@ enum class MixingSemantics {
                  // by the mean lambda of the batch
 };
 
-struct MixingParameters {
-    Mixing mixing = Mixing::kMix2;
-    MixingSemantics semantics = MixingSemantics::kPaper;
-    double mixup_alpha = 1.0;      // lambda ~ Beta(alpha, alpha)
-    double dirichlet_alpha = 0.2;  // MultiMix's concentration; it makes as many mixed samples as the batch has
+enum class ManifoldLayer {
+    kEmbedding,  // as Mix2's released code
+    kRandom,     // drawn each step from the input, every stage of the network and the embedding, as in its own paper
 };
 
-std::string to_string(Mixing mixing);              // "none", "mixup", "manifold", "multimix", "mix2"
-std::string to_string(MixingSemantics semantics);  // "paper", "reference"
-/// Nothing for an unknown name.
-std::optional<Mixing> parse_mixing(std::string_view name);
-std::optional<MixingSemantics> parse_semantics(std::string_view name);
+struct MixingParameters {
+    MixingShares shares;
+    MixingSemantics semantics = MixingSemantics::kPaper;
+    ManifoldLayer manifold_layer = ManifoldLayer::kEmbedding;
+    double mixup_alpha = 1.0;      // lambda ~ Beta(alpha, alpha)
+    double manifold_alpha = 1.0;   // the same for manifold mixup
+    double dirichlet_alpha = 0.2;  // MultiMix's concentration
+    int multimix_samples = 0;      // mixed samples a step makes; 0: as many as the batch has
+    int plain_epochs_first = 0;    // epochs before any mixing
+    int plain_epochs_last = 0;     // epochs without mixing at the end
 
-/// What one step does: never kMix2.
-Mixing draw_mixing(Mixing mixing, Random& random);
+    bool operator==(const MixingParameters&) const = default;
+};
+
+/// "none", "mixup", "manifold" or "multimix", several joined by '+', or "mix2" for all three: the shares of those named
+/// are Mix2's. Nothing for an unknown or repeated name.
+std::optional<MixingShares> parse_method(std::string_view name);
+std::string to_string(Mixing mixing);              // "none", "mixup", "manifold", "multimix"
+std::string to_string(MixingSemantics semantics);  // "paper", "reference"
+std::string to_string(ManifoldLayer layer);        // "embedding", "random"
+
+/// Whether this epoch, from 0, of so many mixes at all.
+bool mixes_in(const MixingParameters& parameters, int epoch, int epochs);
+
+/// What one step does. Draws once, whatever the shares.
+Mixing draw_mixing(const MixingShares& shares, Random& random);
 
 /// Lambdas and partners of mixup and manifold mixup.
 struct PairMix {
@@ -53,8 +80,8 @@ PairMix draw_pair_mix(const MixingParameters& parameters, Mixing mixing, std::in
 
 /// input: [batch, 1, mel, frame].
 at::Tensor mix_inputs(const at::Tensor& input, const PairMix& mix, MixingSemantics semantics);
-/// embedding: [batch, channels].
-at::Tensor mix_embeddings(const at::Tensor& embedding, const PairMix& mix);
+/// What the network made of it, at any layer: [batch, ...].
+at::Tensor mix_hidden(const at::Tensor& hidden, const PairMix& mix);
 /// targets: [batch, classes].
 at::Tensor mix_targets(const at::Tensor& targets, const PairMix& mix);
 

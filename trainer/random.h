@@ -3,6 +3,9 @@
 #include <cmath>
 #include <cstdint>
 #include <random>
+#include <sstream>
+#include <stdexcept>
+#include <string>
 #include <vector>
 
 namespace chorus {
@@ -36,6 +39,18 @@ class Random {
             order[j] = i;
         }
         return order;
+    }
+
+    /// As text; a generator restored from it goes on with the same draws.
+    std::string state() const {
+        std::ostringstream text;
+        text << engine_;
+        return text.str();
+    }
+    /// Throws std::runtime_error when it is no state.
+    void restore(const std::string& state) {
+        std::istringstream text(state);
+        if (!(text >> engine_)) throw std::runtime_error("not the state of a random generator");
     }
 
   private:

@@ -5,99 +5,63 @@
 
 #include <chrono>
 #include <cmath>
-#include <numbers>
-#include <stdexcept>
+#include <cstring>
+#include <nlohmann/json.hpp>
+#include <utility>
 
 #include "model/mobilenet_v3.h"
+#include "trainer/batches.h"
+#include "trainer/checkpoint.h"
 
 namespace chorus {
 namespace {
 
 using Clock = std::chrono::steady_clock;
 
-struct Batch {
-    torch::Tensor input;    // [batch, 1, mel, frame]
-    torch::Tensor targets;  // [batch, classes]
+double seconds_since(Clock::time_point begin) {
+    return std::chrono::duration<double>(Clock::now() - begin).count();
+}
+
+struct Outcome {
+    torch::Tensor logits;
+    torch::Tensor targets;
 };
 
-class BatchMaker {
-  public:
-    explicit BatchMaker(const TrainingData& data) : data_(data) {}
+/// Mixes at a layer drawn from the input, each stage and the embedding.
+Outcome mix_at_random_layer(MobileNetV3& network, const Batch& batch, const PairMix& mix, Random& random) {
+    const int stages = network->stages();
+    const int layer = static_cast<int>(random.below(static_cast<std::size_t>(stages) + 2));
+    if (layer > stages)
+        return {network->classify(mix_hidden(network->embed(batch.input), mix)), mix_targets(batch.targets, mix)};
+    const auto hidden = mix_hidden(network->run_stages(batch.input, 0, layer), mix);
+    return {network->classify(network->pool(network->run_stages(hidden, layer, stages))),
+            mix_targets(batch.targets, mix)};
+}
 
-    /// As the network meets it in service.
-    Batch plain(std::span<const std::size_t> rows) const {
-        return make(rows, [this](std::size_t, std::size_t row, std::span<float> out) { data_.features.get(row, out); });
-    }
-
-    /// All draws come first and in order, so that threads can't change them.
-    Batch augmented(std::span<const std::size_t> rows, const AugmentationParameters& parameters, Random& random) const {
-        const int mels = data_.features.mels();
-        const int frames = data_.features.frames();
-        std::vector<Augmentation> draws;
-        for (std::size_t i = 0; i < rows.size(); ++i) {
-            if (i > 0 && parameters.scope == AugmentationScope::kBatch)
-                draws.push_back(draws.front());
-            else
-                draws.push_back(draw_augmentation(parameters, mels, frames, random));
-        }
-        return make(rows, [&](std::size_t index, std::size_t row, std::span<float> out) {
-            thread_local std::vector<float> window;
-            window.resize(out.size());
-            data_.features.get(row, window);
-            augment(draws[index], mels, frames, window, out);
-        });
-    }
-
-  private:
-    template <typename Fill>
-    Batch make(std::span<const std::size_t> rows, const Fill& fill) const {
-        const std::int64_t mels = data_.features.mels();
-        const std::int64_t frames = data_.features.frames();
-        const auto size = static_cast<std::int64_t>(rows.size());
-        const auto classes = static_cast<std::int64_t>(data_.classes);
-        Batch batch{.input = torch::empty({size, 1, mels, frames}), .targets = torch::empty({size, classes})};
-        auto* input = batch.input.data_ptr<float>();
-        auto* targets = batch.targets.data_ptr<float>();
-        at::parallel_for(0, size, 1, [&](std::int64_t begin, std::int64_t end) {
-            for (auto i = begin; i < end; ++i) {
-                const auto row = rows[static_cast<std::size_t>(i)];
-                fill(static_cast<std::size_t>(i), row,
-                     std::span(input + i * mels * frames, static_cast<std::size_t>(mels * frames)));
-                const auto labels = data_.targets.subspan(row * data_.classes, data_.classes);
-                std::copy(labels.begin(), labels.end(), targets + i * classes);
-            }
-        });
-        return batch;
-    }
-
-    const TrainingData& data_;
-};
-
-torch::Tensor loss_of_step(MobileNetV3& network, const Batch& batch, const MixingParameters& parameters,
-                           Random& random) {
+Outcome mixed_forward(MobileNetV3& network, const Batch& batch, const MixingParameters& parameters, Mixing mixing,
+                      Random& random) {
     const auto size = batch.input.size(0);
-    const auto loss = [](const torch::Tensor& logits, const torch::Tensor& targets) {
-        return torch::binary_cross_entropy_with_logits(logits, targets);
-    };
-    const auto mixing = draw_mixing(parameters.mixing, random);
     switch (mixing) {
         case Mixing::kMixup: {
             const auto mix = draw_pair_mix(parameters, mixing, size, batch.input.size(2), random);
-            return loss(network->forward(mix_inputs(batch.input, mix, parameters.semantics)),
-                        mix_targets(batch.targets, mix));
+            return {network->forward(mix_inputs(batch.input, mix, parameters.semantics)),
+                    mix_targets(batch.targets, mix)};
         }
         case Mixing::kManifoldMixup: {
             const auto mix = draw_pair_mix(parameters, mixing, size, batch.input.size(2), random);
-            return loss(network->classify(mix_embeddings(network->embed(batch.input), mix)),
-                        mix_targets(batch.targets, mix));
+            if (parameters.manifold_layer == ManifoldLayer::kRandom)
+                return mix_at_random_layer(network, batch, mix, random);
+            return {network->classify(mix_hidden(network->embed(batch.input), mix)), mix_targets(batch.targets, mix)};
         }
         case Mixing::kMultiMix: {
-            const auto weights = draw_dirichlet(size, size, parameters.dirichlet_alpha, random);
-            return loss(network->classify(weights.matmul(network->embed(batch.input))), weights.matmul(batch.targets));
+            const auto rows = parameters.multimix_samples > 0 ? parameters.multimix_samples : size;
+            const auto weights = draw_dirichlet(rows, size, parameters.dirichlet_alpha, random);
+            return {network->classify(weights.matmul(network->embed(batch.input))), weights.matmul(batch.targets)};
         }
-        default:
-            return loss(network->forward(batch.input), batch.targets);
+        case Mixing::kNone:
+            break;
     }
+    return {network->forward(batch.input), batch.targets};
 }
 
 ScoreTable score_rows(MobileNetV3& network, const TrainingData& data, std::span<const std::size_t> rows,
@@ -119,102 +83,262 @@ ScoreTable score_rows(MobileNetV3& network, const TrainingData& data, std::span<
     return table;
 }
 
-/// Convolutions follow their weights' layout: on the CPU a step with channels last takes two thirds of the time.
-void use_channels_last(MobileNetV3& network) {
+MobileNetV3 make_network(const TrainingData& data, const TrainingOptions& options) {
+    MobileNetV3 network(MobileNetOptions{.architecture = options.architecture,
+                                         .classes = static_cast<int>(data.classes),
+                                         .batch_norm_momentum = options.batch_norm_momentum});
+    // Convolutions follow their weights' layout: on the CPU a step with channels last takes two thirds of the time.
     const torch::NoGradGuard no_grad;
     for (auto& parameter : network->parameters())
         if (parameter.dim() == 4) parameter.set_data(parameter.contiguous(at::MemoryFormat::ChannelsLast));
+    network->train();
+    return network;
 }
 
-void set_learning_rate(torch::optim::AdamW& optimiser, double rate) {
-    for (auto& group : optimiser.param_groups()) static_cast<torch::optim::AdamWOptions&>(group.options()).lr(rate);
+std::vector<torch::optim::OptimizerParamGroup> parameter_groups(MobileNetV3& network, const TrainingOptions& options) {
+    auto decayed = torch::optim::AdamWOptions(options.learning_rate.rate)
+                       .betas({options.beta1, options.beta2})
+                       .weight_decay(options.weight_decay);
+    auto undecayed = decayed;
+    undecayed.weight_decay(0.0);
+    std::vector<torch::Tensor> all;
+    std::vector<torch::Tensor> others;
+    for (const auto& parameter : network->parameters())
+        (options.decay_all_tensors || parameter.dim() > 1 ? all : others).push_back(parameter);
+    std::vector<torch::optim::OptimizerParamGroup> groups;
+    groups.emplace_back(all, std::make_unique<torch::optim::AdamWOptions>(decayed));
+    if (!others.empty()) groups.emplace_back(others, std::make_unique<torch::optim::AdamWOptions>(undecayed));
+    return groups;
 }
+
+std::map<std::string, StoredTensor> store_optimiser(const MobileNetV3& network, torch::optim::AdamW& optimiser) {
+    std::map<std::string, StoredTensor> stored;
+    const auto store = [&](const std::string& name, const torch::Tensor& value) {
+        const auto plain = value.contiguous();
+        stored.emplace(name, to_stored({plain.data_ptr<float>(), static_cast<std::size_t>(plain.numel())},
+                                       value.sizes().vec(), TensorType::kFloat32));
+    };
+    for (const auto& item : network->named_parameters()) {
+        const auto found = optimiser.state().find(c10::guts::to_string(item.value().unsafeGetTensorImpl()));
+        if (found == optimiser.state().end()) continue;
+        auto& state = static_cast<torch::optim::AdamWParamState&>(*found->second);
+        store(item.key() + "/mean", state.exp_avg());
+        store(item.key() + "/square", state.exp_avg_sq());
+        StoredTensor steps{
+            .type = TensorType::kInt64, .shape = {1}, .bytes = std::vector<std::byte>(sizeof(std::int64_t))};
+        const std::int64_t count = state.step();
+        std::memcpy(steps.bytes.data(), &count, sizeof count);
+        stored.emplace(item.key() + "/steps", std::move(steps));
+    }
+    return stored;
+}
+
+void load_optimiser(const std::map<std::string, StoredTensor>& stored, const MobileNetV3& network,
+                    torch::optim::AdamW& optimiser) {
+    for (const auto& item : network->named_parameters()) {
+        if (!stored.contains(item.key() + "/steps")) continue;
+        const auto load = [&](const std::string& part) {
+            auto values = to_float32(stored.at(item.key() + part));
+            if (static_cast<std::int64_t>(values.size()) != item.value().numel())
+                throw std::runtime_error(item.key() + part + " has another size");
+            return torch::zeros_like(item.value()).copy_(torch::from_blob(values.data(), item.value().sizes()));
+        };
+        auto state = std::make_unique<torch::optim::AdamWParamState>();
+        state->exp_avg(load("/mean"));
+        state->exp_avg_sq(load("/square"));
+        std::int64_t count = 0;
+        std::memcpy(&count, stored.at(item.key() + "/steps").bytes.data(), sizeof count);
+        state->step(count);
+        optimiser.state()[c10::guts::to_string(item.value().unsafeGetTensorImpl())] = std::move(state);
+    }
+}
+
+/// All that a checkpoint's training must share with this one.
+std::string fingerprint_of(const TrainingData& data, const TrainingOptions& options) {
+    std::string text = describe(options).dump() + sha256_hex(std::as_bytes(data.targets));
+    for (const auto rows : {data.training, data.validation}) text += sha256_hex(std::as_bytes(rows));
+    text += fmt::format("{} {} {}", data.classes, data.features.mels(), data.features.frames());
+    return sha256_hex(std::as_bytes(std::span(text)));
+}
+
+class Training {
+  public:
+    Training(const TrainingData& data, const TrainingOptions& options, const OnTrainingProgress& on_progress,
+             const Persistence& persistence)
+        : data_(data),
+          options_(options),
+          on_progress_(on_progress),
+          persistence_(persistence),
+          batches_(data),
+          random_(options.seed),
+          network_(make_network(data, options)),
+          average_(options.weight_average > 0.0 ? make_network(data, options) : nullptr),
+          optimiser_(parameter_groups(network_, options), torch::optim::AdamWOptions(options.learning_rate.rate)),
+          batch_size_(std::min(static_cast<std::size_t>(options.batch), data.training.size())),
+          steps_(static_cast<std::int64_t>(data.training.size() / batch_size_)) {
+        if (options.class_weights != ClassWeights::kNone) weigh_classes();
+        if (average_) load_weights(average_, store_weights(network_, TensorType::kFloat32));
+        at_.fingerprint = fingerprint_of(data, options);
+        progress_.samples_in_all = static_cast<std::size_t>(steps_ * options.epochs) * batch_size_;
+        if (persistence.resume) resume();
+    }
+
+    TrainedNetwork run() {
+        for (; at_.epoch < options_.epochs; ++at_.epoch) {
+            if (at_.order.empty()) {
+                at_.order = draw_epoch(options_.sampling, data_.targets, data_.classes, data_.training, random_);
+                at_.step = 0;
+                at_.loss_sum = 0.0;
+            }
+            while (at_.step < steps_) {
+                const auto began = Clock::now();
+                step();
+                at_.trained.seconds_in_steps += seconds_since(began);
+                if (on_progress_) on_progress_(progress_);
+                keep_if_due();
+            }
+            finish_epoch();
+            at_.order.clear();
+        }
+        return std::move(at_.trained);
+    }
+
+  private:
+    void weigh_classes() {
+        std::vector<int> positives(data_.classes);
+        for (const auto row : data_.training)
+            for (std::size_t c = 0; c < positives.size(); ++c) positives[c] += data_.targets[row * data_.classes + c];
+        class_weights_ = torch::tensor(positive_weights(options_.class_weights, positives, data_.training.size(),
+                                                        options_.effective_number_beta, options_.largest_class_weight));
+    }
+
+    void step() {
+        const auto done = at_.epoch * steps_ + at_.step;
+        for (auto& group : optimiser_.param_groups())
+            static_cast<torch::optim::AdamWOptions&>(group.options())
+                .lr(options_.learning_rate.at(done, steps_, options_.epochs));
+        const auto rows = std::span(at_.order).subspan(static_cast<std::size_t>(at_.step) * batch_size_, batch_size_);
+        const auto batch = batches_.augmented(rows, options_.augmentation, random_);
+        const auto mixing = mixes_in(options_.mixing, at_.epoch, options_.epochs)
+                                ? draw_mixing(options_.mixing.shares, random_)
+                                : Mixing::kNone;
+        optimiser_.zero_grad();
+        const auto [logits, targets] = mixed_forward(network_, batch, options_.mixing, mixing, random_);
+        const auto loss = loss_of(options_.loss, logits, targets, class_weights_);
+        loss.backward();
+        if (options_.clip_norm > 0.0) torch::nn::utils::clip_grad_norm_(network_->parameters(), options_.clip_norm);
+        optimiser_.step();
+        if (average_) follow(done);
+
+        progress_.loss = loss.item<double>();
+        if (!std::isfinite(progress_.loss))
+            throw std::runtime_error(
+                fmt::format("the loss is no number any more in epoch {}: try a lower learning rate", at_.epoch + 1));
+        at_.loss_sum += progress_.loss;
+        at_.trained.samples += batch_size_;
+        progress_.samples_done = at_.trained.samples;
+        ++at_.step;
+    }
+
+    /// Early on the average follows faster, so that the random start is soon forgotten.
+    void follow(std::int64_t done) {
+        const torch::NoGradGuard no_grad;
+        const double count = static_cast<double>(done);
+        const double decay = std::min(options_.weight_average, (1.0 + count) / (10.0 + count));
+        const auto blend = [&](const auto& averages, const auto& values) {
+            for (const auto& item : values) {
+                auto average = averages[item.key()];
+                if (average.is_floating_point())
+                    average.lerp_(item.value(), 1.0 - decay);
+                else
+                    average.copy_(item.value());
+            }
+        };
+        blend(average_->named_parameters(), network_->named_parameters());
+        blend(average_->named_buffers(), network_->named_buffers());
+    }
+
+    void finish_epoch() {
+        auto& judged = average_ ? average_ : network_;
+        EpochReport report{.epoch = at_.epoch + 1,
+                           .loss = at_.loss_sum / static_cast<double>(steps_),
+                           .validation_mean_average_precision = std::nullopt};
+        if (!data_.validation.empty()) {
+            report.validation_mean_average_precision =
+                mean_average_precision(score_rows(judged, data_, data_.validation, batch_size_));
+            progress_.mean_average_precision = report.validation_mean_average_precision;
+        }
+        const double quality = report.validation_mean_average_precision.value_or(0.0);
+        if (quality >= at_.best) {
+            at_.best = quality;
+            at_.trained.best_epoch = report.epoch;
+            at_.trained.tensors = store_weights(judged, options_.precision);
+        }
+        at_.trained.epochs.push_back(report);
+    }
+
+    void keep_if_due() {
+        const bool stop = persistence_.must_stop && persistence_.must_stop();
+        if (!stop && seconds_since(kept_) < persistence_.interval_seconds) return;
+        if (!persistence_.checkpoint.empty()) {
+            at_.random = random_.state();
+            at_.network = store_weights(network_, TensorType::kFloat32);
+            if (average_) at_.average = store_weights(average_, TensorType::kFloat32);
+            at_.optimiser = store_optimiser(network_, optimiser_);
+            write_checkpoint(persistence_.checkpoint, at_);
+            kept_ = Clock::now();
+        }
+        if (stop) throw Interrupted(fmt::format("stopped in epoch {} of {}", at_.epoch + 1, options_.epochs));
+    }
+
+    void resume() {
+        auto kept = read_checkpoint(persistence_.checkpoint);
+        if (!kept) return;
+        try {
+            if (kept->fingerprint != at_.fingerprint)
+                throw std::runtime_error("is of a training with other options or data");
+            load_weights(network_, kept->network);
+            if (average_) load_weights(average_, kept->average);
+            load_optimiser(kept->optimiser, network_, optimiser_);
+            random_.restore(kept->random);
+            if (kept->epoch >= options_.epochs || kept->step > steps_ || kept->order.size() != data_.training.size())
+                throw std::runtime_error("stands outside of this training");
+        } catch (const std::exception& error) {
+            throw std::runtime_error(fmt::format("{}: {}", persistence_.checkpoint.string(), error.what()));
+        }
+        at_ = std::move(*kept);
+        progress_.samples_done = at_.trained.samples;
+        if (!at_.trained.epochs.empty())
+            progress_.mean_average_precision = at_.trained.epochs.back().validation_mean_average_precision;
+    }
+
+    const TrainingData& data_;
+    const TrainingOptions& options_;
+    const OnTrainingProgress& on_progress_;
+    const Persistence& persistence_;
+    BatchMaker batches_;
+    Random random_;
+    MobileNetV3 network_;
+    MobileNetV3 average_;
+    torch::optim::AdamW optimiser_;
+    std::size_t batch_size_;
+    std::int64_t steps_;  // an epoch
+    torch::Tensor class_weights_;
+    TrainingProgress progress_;
+    Checkpoint at_;
+    Clock::time_point kept_ = Clock::now();
+};
 
 }  // namespace
 
-void validate(const TrainingOptions& options) {
-    const auto require = [](bool holds, std::string_view what) {
-        if (!holds) throw std::invalid_argument(std::string(what));
-    };
-    require(options.epochs >= 1 && options.epochs <= 100'000, "epochs must be 1 to 100000");
-    require(options.batch >= 2 && options.batch <= 65'536, "batch must be 2 to 65536");
-    require(options.learning_rate > 0.0 && options.learning_rate <= 10.0, "learning rate must be above 0, at most 10");
-    require(options.weight_decay >= 0.0 && options.weight_decay <= 10.0, "weight decay must be 0 to 10");
-    require(options.batch_norm_momentum > 0.0 && options.batch_norm_momentum <= 1.0,
-            "batch-norm momentum must be above 0, at most 1");
-    require(options.threads >= 1 && options.threads <= 1024, "threads must be 1 to 1024");
-    require(options.mixing.mixup_alpha > 0.0 && options.mixing.dirichlet_alpha > 0.0,
-            "mixing's alphas must be above 0");
-}
-
-TrainedNetwork train(const TrainingData& data, const TrainingOptions& options, const OnTrainingProgress& on_progress) {
+TrainedNetwork train(const TrainingData& data, const TrainingOptions& options, const OnTrainingProgress& on_progress,
+                     const Persistence& persistence) {
     validate(options);
     if (data.training.size() < 2)
         throw std::runtime_error(fmt::format("{} clips to train on, at least 2 are needed", data.training.size()));
     at::set_num_threads(options.threads);
     torch::manual_seed(options.seed);  // the network's initial weights
-    Random random(options.seed);
-
-    MobileNetV3 network(MobileNetOptions{.architecture = options.architecture,
-                                         .classes = static_cast<int>(data.classes),
-                                         .batch_norm_momentum = options.batch_norm_momentum});
-    use_channels_last(network);
-    network->train();
-    torch::optim::AdamW optimiser(network->parameters(),
-                                  torch::optim::AdamWOptions(options.learning_rate).weight_decay(options.weight_decay));
-
-    const auto batch_size = std::min(static_cast<std::size_t>(options.batch), data.training.size());
-    const auto steps = data.training.size() / batch_size;
-    const BatchMaker batches(data);
-    TrainedNetwork trained;
-    TrainingProgress progress{.samples_done = 0,
-                              .samples_in_all = steps * batch_size * static_cast<std::size_t>(options.epochs),
-                              .loss = 0.0,
-                              .mean_average_precision = std::nullopt};
-    double best = -1.0;
-    for (int epoch = 0; epoch < options.epochs; ++epoch) {
-        set_learning_rate(optimiser,
-                          options.learning_rate * 0.5 * (1.0 + std::cos(std::numbers::pi * epoch / options.epochs)));
-        auto order = random.permutation(data.training.size());
-        for (auto& row : order) row = data.training[row];
-
-        const auto began = Clock::now();
-        double loss_sum = 0.0;
-        for (std::size_t step = 0; step < steps; ++step) {
-            const auto rows = std::span(order).subspan(step * batch_size, batch_size);
-            const auto batch = batches.augmented(rows, options.augmentation, random);
-            optimiser.zero_grad();
-            const auto loss = loss_of_step(network, batch, options.mixing, random);
-            loss.backward();
-            optimiser.step();
-
-            progress.loss = loss.item<double>();
-            if (!std::isfinite(progress.loss))
-                throw std::runtime_error(
-                    fmt::format("the loss is no number any more in epoch {}: try a lower learning rate", epoch + 1));
-            loss_sum += progress.loss;
-            progress.samples_done += batch_size;
-            if (on_progress) on_progress(progress);
-        }
-        trained.seconds_in_steps += std::chrono::duration<double>(Clock::now() - began).count();
-
-        EpochReport report{.epoch = epoch + 1,
-                           .loss = loss_sum / static_cast<double>(steps),
-                           .validation_mean_average_precision = std::nullopt};
-        if (!data.validation.empty()) {
-            report.validation_mean_average_precision =
-                mean_average_precision(score_rows(network, data, data.validation, batch_size));
-            progress.mean_average_precision = report.validation_mean_average_precision;
-        }
-        if (report.validation_mean_average_precision.value_or(0.0) >= best) {
-            best = report.validation_mean_average_precision.value_or(0.0);
-            trained.best_epoch = report.epoch;
-            trained.tensors = store_weights(network, options.precision);
-        }
-        trained.epochs.push_back(report);
-    }
-    trained.samples = progress.samples_done;
-    return trained;
+    return Training(data, options, on_progress, persistence).run();
 }
 
 }  // namespace chorus

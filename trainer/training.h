@@ -2,10 +2,13 @@
 // The loop that fits a network to features.
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <map>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <span>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -13,7 +16,9 @@
 #include "trainer/augmentation.h"
 #include "trainer/evaluation.h"
 #include "trainer/feature_store.h"
+#include "trainer/loss.h"
 #include "trainer/mixing.h"
+#include "trainer/recipe.h"
 
 namespace chorus {
 
@@ -24,14 +29,27 @@ struct TrainingOptions {
     int epochs = 60;
     int batch = 64;  // the last, partial batch of an epoch is dropped
     std::uint64_t seed = 1;
-    double learning_rate = 0.003;  // AdamW; epoch e of E runs at rate * 0.5 * (1 + cos(pi e / E))
-    double weight_decay = 1e-6;
+    LearningRate learning_rate;
+    double weight_decay = 1e-6;     // AdamW's
+    bool decay_all_tensors = true;  // false: neither biases nor batch normalisation
+    double beta1 = 0.9;
+    double beta2 = 0.999;
+    double clip_norm = 0.0;       // of all gradients together; 0: none
+    double weight_average = 0.0;  // decay a step of the moving average that is judged and stored; 0: none
     double batch_norm_momentum = 0.1;
+    LossParameters loss;
+    ClassWeights class_weights = ClassWeights::kNone;
+    double effective_number_beta = 0.999;
+    double largest_class_weight = 50.0;
+    Sampling sampling = Sampling::kPlain;
     int threads = 1;  // weights are the same bits for the same number of threads
     TensorType precision = TensorType::kFloat16;
     MixingParameters mixing;
     AugmentationParameters augmentation;
 };
+
+/// All that decides the weights.
+nlohmann::json describe(const TrainingOptions& options);
 
 /// Rows of `features` and of `targets` [rows, classes] are the same clips.
 struct TrainingData {
@@ -64,12 +82,27 @@ struct TrainedNetwork {
     std::size_t samples = 0;
 };
 
-/// Minimises binary cross-entropy on logits and returns the epoch with the best class-mean average precision on the
-/// validation rows (the last epoch without any). Same seed, data and number of threads: the same bits on the CPU.
-/// Throws std::invalid_argument for options that make no sense and std::runtime_error when there is nothing to train
-/// on or the loss stops being a number.
+/// How a training outlives its process.
+struct Persistence {
+    std::filesystem::path checkpoint;  // empty: none are written
+    double interval_seconds = 300.0;   // between checkpoints
+    bool resume = false;               // go on from the checkpoint, if there is one
+    std::function<bool()>
+        must_stop;  // asked after every step; when true a checkpoint is written and Interrupted thrown
+};
+
+/// A training was asked to stop.
+class Interrupted : public std::runtime_error {
+  public:
+    using std::runtime_error::runtime_error;
+};
+
+/// Returns the epoch with the best class-mean average precision on the validation rows (the last epoch without any).
+/// Same seed, data and number of threads: the same bits on the CPU, also when stopped and resumed at any step.
+/// Throws std::invalid_argument for options that make no sense, Interrupted, and std::runtime_error when there is
+/// nothing to train on, the loss stops being a number, or the checkpoint is of other options or data.
 TrainedNetwork train(const TrainingData& data, const TrainingOptions& options,
-                     const OnTrainingProgress& on_progress = {});
+                     const OnTrainingProgress& on_progress = {}, const Persistence& persistence = {});
 
 /// Throws std::invalid_argument naming the first option that makes no sense.
 void validate(const TrainingOptions& options);

@@ -136,20 +136,19 @@ inline std::vector<SourceItem> cut_into_blocks(const std::vector<std::vector<flo
     return items;
 }
 
-/// What a device that hangs waits for. Held by whoever waits, too, as those may outlive a test.
+/// Holds up whoever passes until it is opened. Held by whoever waits, too, as those may outlive a test.
 class Gate {
   public:
-    static std::shared_ptr<Gate> make() { return std::make_shared<Gate>(); }
+    void pass() {
+        std::unique_lock lock(mutex_);
+        opened_.wait(lock, [this] { return open_; });
+    }
     void open() {
         {
             const std::lock_guard lock(mutex_);
             open_ = true;
         }
         opened_.notify_all();
-    }
-    void wait() {
-        std::unique_lock lock(mutex_);
-        opened_.wait(lock, [this] { return open_; });
     }
 
   private:

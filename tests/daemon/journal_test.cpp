@@ -9,6 +9,7 @@
 #include <fstream>
 
 #include "daemon/time_format.h"
+#include "tests/daemon/small_file_system.h"
 #include "tests/temporary_folder.h"
 
 namespace chorus {
@@ -32,7 +33,7 @@ std::vector<JournalEntry> entries(std::int64_t after, int count) {
 }
 
 void append(Journal& journal, int count, UtcTime now = utc_now()) {
-    journal.append(entries(journal.last_seq(), count), now);
+    journal.append(entries(journal.last_seq(), count), now, true);
 }
 
 std::vector<std::int64_t> kept(const std::filesystem::path& path) {
@@ -167,6 +168,153 @@ TEST(Journal, ForgetsTheOldOnlyWhileTheClockIsKnownToBeRight) {
     EXPECT_EQ(journal.last_seq(), 21);
 }
 
+TEST(Journal, LosesOnlyItsBeginningToAge) {
+    const TemporaryFolder folder;
+    Journal journal({.path = folder / "j.db", .keep = std::chrono::days(30)});
+    const auto now = utc_now();
+    const UtcTime unset{std::chrono::hours(1)};  // 1970: no battery behind the clock
+    append(journal, 5, now - std::chrono::days(31));
+    append(journal, 5, unset);
+    append(journal, 5, now - std::chrono::days(31));
+    append(journal, 5, now - std::chrono::days(2));
+    append(journal, 5, unset);
+    append(journal, 5, now - std::chrono::days(31));
+    append(journal, 5, now);
+    while (journal.trim(now, true) > 0) {
+    }
+    EXPECT_EQ(kept(folder / "j.db"), numbers(16, 35));
+}
+
+TEST(Journal, KeepsWhatAClockNotKnownToBeRightStamped) {
+    const TemporaryFolder folder;
+    Journal journal({.path = folder / "j.db", .keep = std::chrono::days(30), .max_bytes = 128 << 10});
+    const auto now = utc_now();
+    journal.append(entries(0, 10), UtcTime{std::chrono::hours(1)}, false);
+    append(journal, 10, now);
+    EXPECT_EQ(journal.trim(now, true), 0);
+    EXPECT_EQ(kept(folder / "j.db"), numbers(1, 20));
+    append(journal, 10'000, now);
+    while (journal.trim(now, true) > 0) {
+    }
+    EXPECT_GT(kept(folder / "j.db").front(), 20) << "but not beyond the size";
+}
+
+TEST(Journal, TrimsToJustBelowItsBytes) {
+    const TemporaryFolder folder;
+    Journal journal({.path = folder / "j.db", .max_bytes = 1 << 20});
+    for (int i = 0; i < 300; ++i) {
+        auto rows = entries(journal.last_seq(), 50);
+        for (auto& row : rows) row.body += std::string(600, ' ');
+        journal.append(rows, utc_now(), true);
+        while (journal.trim(utc_now(), true) > 0) {
+        }
+        if (i < 40) continue;
+        ASSERT_LE(journal.stats().bytes, 1 << 20);
+        ASSERT_GE(journal.stats().bytes, 950 << 10) << "after " << journal.last_seq();
+    }
+}
+
+TEST(Journal, NeverTrimsTheNewest) {
+    const TemporaryFolder folder;
+    Journal journal({.path = folder / "j.db", .max_bytes = 1});
+    append(journal, 100);
+    while (journal.trim(utc_now(), true) > 0) {
+    }
+    EXPECT_EQ(kept(folder / "j.db"), numbers(100, 100));
+}
+
+TEST(Journal, KeepsItsLogShort) {
+    const TemporaryFolder folder;
+    const auto log = folder / "j.db-wal";
+    Journal journal({.path = folder / "j.db"});
+    for (int i = 0; i < 300; ++i) {
+        append(journal, 50);
+        journal.checkpoint();
+    }
+    EXPECT_LE(std::filesystem::file_size(log), 2U << 20);
+    for (int i = 0; i < 100; ++i) append(journal, 2000);
+    EXPECT_LE(std::filesystem::file_size(log), 20U << 20) << "also where no moment is quiet";
+}
+
+// The rows' table is gone from the schema, as a damaged page would take it.
+void damage_running(const std::filesystem::path& path) {
+    SqliteDatabase other(path, SQLITE_OPEN_READWRITE);
+    other.execute(
+        "PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = 'CREATE rubbish' WHERE name = 'events';"
+        "PRAGMA schema_version = 999");
+}
+
+TEST(Journal, IsSetAsideWhileItIsWritten) {
+    const TemporaryFolder folder;
+    Journal journal({.path = folder / "j.db"});
+    append(journal, 3);
+    damage_running(folder / "j.db");
+    append(journal, 2);
+    EXPECT_THAT(journal.set_aside(), SizeIs(1));
+    EXPECT_EQ(kept(folder / "j.db"), numbers(4, 5));
+}
+
+TEST(Journal, TriesAgainWhatCannotBeSetAside) {
+    const TemporaryFolder folder;
+    Journal journal({.path = folder / "j.db"});
+    append(journal, 3);
+    damage_running(folder / "j.db");
+    if (!freeze_folder(folder.path(), true)) GTEST_SKIP() << "no folder can be made immutable here";
+    for (int i = 0; i < 2; ++i) {
+        EXPECT_THROW(append(journal, 1), SqliteError);
+        EXPECT_THROW(journal.trim(utc_now(), true), SqliteError);
+        EXPECT_THROW(journal.stats(), SqliteError);
+    }
+    ASSERT_TRUE(freeze_folder(folder.path(), false));
+    append(journal, 2);
+    EXPECT_THAT(journal.set_aside(), SizeIs(1));
+    EXPECT_EQ(kept(folder / "j.db"), numbers(4, 5));
+}
+
+TEST(Journal, WaitsForADiskThatIsReadOnlyAtTheStart) {
+    const TemporaryFolder folder;
+    SmallFileSystem disk(folder / "disk");
+    if (!disk.is_mounted()) GTEST_SKIP() << "no small file system can be mounted here";
+    const auto path = folder / "disk/state/j.db";
+    std::int64_t last = 0;
+    for (const bool first_start : {true, false}) {
+        ASSERT_TRUE(disk.set_read_only(true));
+        Journal journal({.path = path});
+        EXPECT_THROW(journal.open(), SqliteError);
+        EXPECT_THROW(append(journal, 1), SqliteError);
+        EXPECT_THROW(journal.unfinished(), SqliteError);
+        if (!first_start) {
+            EXPECT_THROW(Journal({.path = path}), std::runtime_error) << "two would wait to write it";
+        }
+        ASSERT_TRUE(disk.set_read_only(false));
+        journal.open();
+        EXPECT_EQ(journal.last_seq(), last);
+        append(journal, 3);
+        last = journal.last_seq();
+    }
+    EXPECT_EQ(kept(path), numbers(1, 6));
+}
+
+TEST(Journal, WaitsForADiskThatIsFullAtTheStart) {
+    const TemporaryFolder folder;
+    SmallFileSystem disk(folder / "disk");
+    if (!disk.is_mounted()) GTEST_SKIP() << "no small file system can be mounted here";
+    const auto path = folder / "disk/state/j.db";
+    std::int64_t last = 0;
+    for (int start = 0; start < 2; ++start) {
+        disk.fill();
+        Journal journal({.path = path});
+        EXPECT_THROW(journal.open(), SqliteError);
+        EXPECT_THROW(append(journal, 1), SqliteError);
+        disk.make_room();
+        journal.open();
+        EXPECT_EQ(journal.last_seq(), last);
+        append(journal, 3);
+        last = journal.last_seq();
+    }
+    EXPECT_EQ(kept(path), numbers(1, 6));
+}
+
 TEST(Journal, StaysWithinItsBytes) {
     const TemporaryFolder folder;
     Journal journal({.path = folder / "j.db", .max_bytes = 1 << 20});
@@ -189,7 +337,7 @@ TEST(Journal, KnowsWhichEventsWereLeftOpen) {
                                              {2, "b", body(2, "B", "open")},
                                              {3, "a", body(3, "A", "update")},
                                              {4, "b", body(4, "B", "close")}},
-                   utc_now());
+                   utc_now(), true);
     const auto open = journal.unfinished();
     ASSERT_THAT(open, SizeIs(1));
     EXPECT_EQ(open[0].topic, "a");

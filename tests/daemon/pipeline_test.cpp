@@ -355,7 +355,7 @@ TEST(Pipeline, IsSettledOnceASourceIsHeardOrNoneWillBeSoon) {
     RecordingSink sink;
     Metrics metrics("test");
     const auto items = cut_into_blocks({noise_with_tones(16'000, 0.5, {})}, 16'000, [] { return std::size_t{8000}; });
-    const auto gate = Gate::make();
+    const auto gate = std::make_shared<Gate>();
     auto config = config_for(false);
     config.silence_timeout = 1h;
     const auto settles = [&](SourceRunner::Opener open, bool at_once) {
@@ -375,7 +375,7 @@ TEST(Pipeline, IsSettledOnceASourceIsHeardOrNoneWillBeSoon) {
         << "it is down";
     EXPECT_TRUE(settles(
         [gate](const SourceConfig&) -> std::unique_ptr<AudioSource> {
-            gate->wait();
+            gate->pass();
             throw std::runtime_error("script: gone");
         },
         false))

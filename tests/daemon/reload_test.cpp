@@ -119,7 +119,7 @@ TEST(Reload, BeginsAndEndsSourcesAndLeavesTheOthersAlone) {
 }
 
 TEST(Reload, DoesNotWaitForASourceWhoseOpeningHangs) {
-    const auto gate = Gate::make();
+    const auto gate = std::make_shared<Gate>();
     const auto closed = std::make_shared<std::atomic<bool>>(false);
     class Late : public EndlessSource {
       public:
@@ -132,7 +132,7 @@ TEST(Reload, DoesNotWaitForASourceWhoseOpeningHangs) {
     Running running(Running::config({source("hangs"), source("a")}),
                     [=](const SourceConfig& wanted) -> std::unique_ptr<AudioSource> {
                         if (wanted.name != "hangs") return std::make_unique<EndlessSource>();
-                        gate->wait();
+                        gate->pass();
                         return std::make_unique<Late>(closed);
                     });
     running.pipeline.start();

@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
+#include <thread>
 #include <zmq.hpp>
 
 #include "daemon/journal.h"
@@ -39,7 +41,7 @@ class Replay : public testing::Test {
             const auto seq = journal_.last_seq() + i;
             entries.push_back({seq, fmt::format("event.{}", seq), fmt::format("body {}", seq)});
         }
-        journal_.append(entries, utc_now());
+        journal_.append(entries, utc_now(), true);
     }
 
     TemporaryFolder folder_;
@@ -114,6 +116,68 @@ TEST_F(Replay, SaysWhichPortIsTaken) {
         EXPECT_THAT(error.what(), HasSubstr(server_.endpoint()));
     }
 }
+
+TEST_F(Replay, TellsWhatBrokeItsThread) {
+    EXPECT_FALSE(server_.failed());
+    messaging_.context().shutdown();
+    while (!server_.failed()) std::this_thread::yield();
+    try {
+        server_.rethrow_failure();
+        FAIL() << "nothing was thrown";
+    } catch (const std::runtime_error& error) {
+        EXPECT_THAT(error.what(), HasSubstr("replay"));
+    }
+}
+
+class HostileServer : public testing::TestWithParam<std::vector<std::string>> {};
+
+TEST_P(HostileServer, IsRefusedInOneLine) {
+    zmq::context_t context{1};
+    zmq::socket_t server(context, zmq::socket_type::rep);
+    server.set(zmq::sockopt::linger, 0);
+    server.bind("tcp://127.0.0.1:*");
+    const auto endpoint = server.get(zmq::sockopt::last_endpoint);
+    std::jthread thread([&] {
+        zmq::message_t request;
+        (void)server.recv(request);
+        for (std::size_t i = 0; i < GetParam().size(); ++i)
+            server.send(zmq::buffer(GetParam()[i]),
+                        i + 1 < GetParam().size() ? zmq::send_flags::sndmore : zmq::send_flags::none);
+    });
+    ReplayClient client(endpoint);
+    try {
+        client.fetch({.after = 5, .limit = 2}, 10s);
+        FAIL() << "taken for an answer";
+    } catch (const std::runtime_error& error) {
+        const std::string text = error.what();
+        EXPECT_THAT(text, HasSubstr(endpoint));
+        EXPECT_THAT(text, testing::Not(HasSubstr("json.exception")));
+        EXPECT_LT(text.size(), 400U);
+        EXPECT_TRUE(std::none_of(text.begin(), text.end(), [](unsigned char c) { return c < ' ' || c == 127; }))
+            << text;
+    }
+}
+
+std::string header(const std::string& first, const std::string& last) {
+    return fmt::format(R"({{"schema": "chorus.replay/1", "after": 5, "count": 1, "first": {}, "last": {}}})", first,
+                       last);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Replies, HostileServer,
+    testing::Values(std::vector<std::string>{""}, std::vector<std::string>{"\xff\xfe"}, std::vector<std::string>{"[]"},
+                    std::vector<std::string>{R"({"schema": 7})"}, std::vector<std::string>{std::string(100'000, '[')},
+                    std::vector<std::string>{R"({"schema": "chorus.replay/1"})"},
+                    std::vector<std::string>{R"({"schema": "chorus.replay/1", "error": 7})"},
+                    std::vector<std::string>{R"({"schema": "chorus.replay/1", "error": "two\nlines\u001b[2J)" +
+                                             std::string(5000, 'x') + "\"}"},
+                    std::vector<std::string>{header("\"1\"", "9"), "topic", "body"},
+                    std::vector<std::string>{header("-9223372036854775808", "9"), "topic", "body"},
+                    std::vector<std::string>{header("1", "9223372036854775807"), "topic", "body"},
+                    std::vector<std::string>{header("1", "1e300"), "topic", "body"},
+                    std::vector<std::string>{header("1", "5"), "topic", "body"},
+                    std::vector<std::string>{header("1", "9"), "topic"},
+                    std::vector<std::string>{header("1", "9"), "t", "b", "t", "b", "t", "b"}));
 
 }  // namespace
 }  // namespace chorus

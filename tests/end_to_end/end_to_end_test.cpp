@@ -263,6 +263,31 @@ TEST_F(EndToEnd, ListenPrintsMessagesAsTheyCome) {
                     "nothing came for 0.2 s");
 }
 
+TEST_F(EndToEnd, ListenPrintsOneLineAMessageWhateverAPublisherSends) {
+    Publisher publisher("tcp://127.0.0.1:*");
+    const std::vector<std::string> bodies = {
+        "",
+        "\xff\xfe",
+        std::string(100'000, '['),
+        "[7]",
+        R"({"schema": 7})",
+        R"({"schema": "chorus.event/1"})",
+        R"({"schema": "chorus.event/1", "start": 7, "peak_score": "high"})",
+        R"({"schema": "chorus.event/1", "start": null, "station": "a\nb\u001b[2J"})",
+        "two\nlines\x1b[2J"};
+    for (const std::string format : {"text", "jsonl"}) {
+        const auto count = std::to_string(bodies.size());
+        Process listener({CHORUSD, "listen", publisher.endpoint(), "--format", format, "--count", count}, folder_);
+        while (!listener.wait(5ms)) {
+            for (const auto& body : bodies) publisher.send({"event.a\x1b", body});
+        }
+        const auto ended = listener.wait(1s);
+        EXPECT_EQ(ended->status, 0) << ended->err;
+        EXPECT_EQ(std::count(ended->out.begin(), ended->out.end(), '\n'), static_cast<long>(bodies.size()));
+        EXPECT_THAT(ended->out, testing::Not(HasSubstr("\x1b")));
+    }
+}
+
 TEST_F(EndToEnd, DetectWritesEveryFormat) {
     const auto csv = detect({"--format", "csv", recording()});
     EXPECT_EQ(csv.status, 0);

@@ -48,6 +48,26 @@ class FaultOfTheDisk : public testing::Test {
         if (station_.is_running()) station_.kill();  // so that the disk can be unmounted
     }
 
+    // Started on a disk that takes nothing, it goes on as if it took something, once it does.
+    void expect_start_waits_for_the_disk(const std::function<void()>& break_disk, const std::function<void()>& mend) {
+        std::int64_t last = 0;
+        for (const bool first_start : {true, false}) {
+            break_disk();
+            station_.start();
+            ASSERT_TRUE(station_.until("events wait for the journal", waits_for_the_journal));
+            EXPECT_THAT(station_.health(), testing::StartsWith("HTTP/1.1 503 "));
+            expect_detection_goes_on(station_);
+            mend();
+            ASSERT_TRUE(station_.until_events("steady", 8));
+            EXPECT_THAT(station_.health(), testing::StartsWith("HTTP/1.1 200 "));
+            EXPECT_EQ(station_.last_scrape().sum("chorus_events_dropped_total"), 0);
+            station_.stop();
+            expect_whole_journal(station_);
+            if (first_start) last = station_.seen().rbegin()->first;
+        }
+        EXPECT_TRUE(station_.seen().contains(last + 1)) << "the numbers go on";
+    }
+
     Station station_{kSteady};
     std::optional<SmallDisk> disk_;
     std::string reason_;
@@ -95,6 +115,16 @@ TEST_F(FaultOfTheDisk, ADiskThatTurnsReadOnlyHoldsUpEventsAndNothingElse) {
     EXPECT_TRUE(station_.until_events("steady", 4));
     station_.stop();
     expect_whole_journal(station_);
+}
+
+TEST_F(FaultOfTheDisk, ADiskThatIsFullAtTheStartDelaysEventsAndLosesNone) {
+    if (!mount(SmallDisk::Kind::kMemory)) GTEST_SKIP() << "no small tmpfs to be had: " << reason_;
+    expect_start_waits_for_the_disk([&] { disk_->fill(); }, [&] { disk_->make_room(); });
+}
+
+TEST_F(FaultOfTheDisk, ADiskThatIsReadOnlyAtTheStartDelaysEventsAndLosesNone) {
+    if (!mount(SmallDisk::Kind::kMemory)) GTEST_SKIP() << "no small tmpfs to be had: " << reason_;
+    expect_start_waits_for_the_disk([&] { disk_->set_read_only(true); }, [&] { disk_->set_read_only(false); });
 }
 
 class DamagedJournal : public testing::Test {

@@ -214,9 +214,9 @@ TEST_F(FaultOfASource, AHostThatAnswersNothingHoldsUpNeitherOthersNorReloadNorSt
     const FullPort host;
     Station station(tcp_source(host.port()) + kSteady);
     station.start();
-    ASSERT_TRUE(station.until_logged("array: opening takes "));
+    ASSERT_TRUE(station.until_logged("array: opening it has taken "));
     EXPECT_THAT(station.health(), testing::StartsWith("HTTP/1.1 503 "));
-    EXPECT_THAT(station.health(), HasSubstr("source array: array: opening takes "));
+    EXPECT_THAT(station.health(), HasSubstr("source array: array: opening it has taken "));
     EXPECT_TRUE(station.until_events("steady", 4));
     station.write_config(std::string(kSteady) + tcp_source(host.port()) + "silence_timeout_seconds = 0.5\n");
     station.daemon().signal(SIGHUP);

@@ -76,6 +76,10 @@ void SmallDisk::turn_read_only() {
     if (!(trigger << "1" << std::flush)) throw std::runtime_error("the kernel offers no trigger_fs_error");
 }
 
+void SmallDisk::set_read_only(bool read_only) {
+    run({"mount", "-o", read_only ? "remount,ro" : "remount,rw", folder_});
+}
+
 void SmallDisk::repair() {
     unmount();
     const auto finished = run_program({"e2fsck", "-f", "-y", image_}, fs::temp_directory_path());

@@ -22,6 +22,8 @@ class SmallDisk {
     void make_room();
     /// What the kernel does to an ext4 on which it met an error: no write succeeds from now on, whatever is open.
     void turn_read_only();
+    /// Mounted so that nothing can be written, or again so that it can; while no file of it is open for writing.
+    void set_read_only(bool read_only);
     /// Checked and mounted anew, as after a restart of the machine.
     void repair();
 

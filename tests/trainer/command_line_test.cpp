@@ -55,8 +55,10 @@ TEST_F(ChorusTrain, NamesItsVersionAndLibTorch) {
 }
 
 TEST_F(ChorusTrain, ExitsWithTwoOnWrongUsage) {
-    for (const auto* arguments : {"", "sing", "fit", "fit --dataset x --out y --architecture huge",
-                                  "fit --dataset x --out y --epochs 0", "fit --dataset x --out y --hop 0", "models"}) {
+    for (const auto* arguments :
+         {"", "sing", "fit", "fit --dataset x --out y --architecture huge", "fit --dataset x --out y --epochs 0",
+          "fit --dataset x --out y --hop 0", "fit --dataset x --out y --set epochs",
+          "fit --dataset x --out y --set a.b=1", "fit --dataset x --out y --config /nonexistent", "models"}) {
         const auto outcome = run(arguments);
         EXPECT_EQ(outcome.status, 2) << arguments;
         EXPECT_EQ(outcome.output, "") << arguments;

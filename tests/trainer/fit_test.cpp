@@ -1,8 +1,13 @@
 #include "trainer/fit.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
+#include <cmath>
+#include <functional>
+#include <iterator>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <sstream>
 
 #include "tests/trainer/support.h"
@@ -93,12 +98,108 @@ TEST_F(Fit, MixesInEveryWayAskedFor) {
     write_tone_dataset(folder_ / "dataset", 24, 2);
     auto options = coarse_options();
     options.training.epochs = 1;
-    for (const auto mixing : {Mixing::kNone, Mixing::kMixup, Mixing::kManifoldMixup, Mixing::kMultiMix}) {
+    for (const auto* method : {"none", "mixup", "manifold", "multimix"}) {
         for (const auto semantics : {MixingSemantics::kPaper, MixingSemantics::kReference}) {
-            options.training.mixing = {.mixing = mixing, .semantics = semantics};
-            EXPECT_EQ(run(options)["training"]["mix"], to_string(mixing));
+            options.training.mixing.shares = parse_method(method).value();
+            options.training.mixing.semantics = semantics;
+            EXPECT_EQ(run(options)["training"]["mixing"][method], parse_method(method) == parse_method("none") ? 1.0
+                                                                  : std::string(method) == "manifold"          ? 0.5
+                                                                                                               : 0.25);
         }
     }
+}
+
+TEST_F(Fit, TrainsOtherWeightsWithEveryOptionOfTheRecipe) {
+    write_tone_dataset(folder_ / "dataset", 24, 0);
+    auto plain = coarse_options();
+    plain.training.batch = 8;
+    plain.training.epochs = 1;
+    plain.training.mixing.shares = parse_method("none").value();
+    plain.training.augmentation = {.time_shift = false, .frequency_masks = 0, .time_masks = 0};
+    const auto weights = [&](const std::function<void(TrainingOptions&)>& change) {
+        auto options = plain;
+        change(options.training);
+        run(options);
+        return read_bundle(options.out).tensors.at("head.weight").bytes;
+    };
+    const auto unchanged = weights([](auto&) {});
+    std::set<std::vector<std::byte>> seen = {unchanged};
+    const std::function<void(TrainingOptions&)> changes[] = {
+        [](auto& t) { t.learning_rate.schedule = Schedule::kCosineByStep; },
+        [](auto& t) { t.learning_rate.warm_up_epochs = 1.0; },
+        [](auto& t) { t.weight_decay = 5.0; },
+        [](auto& t) { t.beta1 = 0.5; },
+        [](auto& t) { t.beta2 = 0.5; },
+        [](auto& t) { t.clip_norm = 1e-6; },
+        [](auto& t) { t.weight_average = 0.9; },
+        [](auto& t) { t.loss.kind = LossKind::kFocal; },
+        [](auto& t) { t.loss.kind = LossKind::kAsymmetric; },
+        [](auto& t) { t.class_weights = ClassWeights::kInverseFrequency; },
+        [](auto& t) { t.class_weights = ClassWeights::kEffectiveNumber; },
+        [](auto& t) { t.sampling = Sampling::kBalanced; },
+        [](auto& t) { t.sampling = Sampling::kClassAware; },
+        [](auto& t) { t.mixing.shares = parse_method("mixup").value(); },
+        [](auto& t) { t.mixing.shares = parse_method("manifold").value(); },
+        [](auto& t) {
+            t.mixing.shares = parse_method("manifold").value();
+            t.mixing.manifold_layer = ManifoldLayer::kRandom;
+        },
+        [](auto& t) { t.mixing.shares = parse_method("multimix").value(); },
+        [](auto& t) {
+            t.mixing.shares = parse_method("multimix").value();
+            t.mixing.multimix_samples = 24;
+        },
+    };
+    for (std::size_t i = 0; i < std::size(changes); ++i)
+        EXPECT_TRUE(seen.insert(weights(changes[i])).second) << "option " << i;
+    EXPECT_EQ(unchanged, weights([](auto& t) {
+                  t.mixing.shares = parse_method("mix2").value();
+                  t.mixing.plain_epochs_last = 1;
+              }));
+}
+
+TEST_F(Fit, GoesOnFromACheckpointToTheSameBits) {
+    write_tone_dataset(folder_ / "dataset", 40, 0);
+    auto options = coarse_options();
+    options.training.batch = 8;
+    options.training.epochs = 3;
+    options.training.weight_average = 0.9;
+    options.training.sampling = Sampling::kBalanced;
+    const auto weights = [&] { return read_bundle(options.out).tensors; };
+    run(options);
+    const auto unbroken = weights();
+    std::filesystem::remove(options.out);
+
+    options.resume = true;
+    int stops = 0;
+    int asked = 0;
+    options.must_stop = [&] { return ++asked % 3 == 0; };
+    for (bool done = false; !done;) {
+        try {
+            run(options);
+            done = true;
+        } catch (const Interrupted&) {
+            ++stops;
+            EXPECT_FALSE(std::filesystem::exists(options.out));
+        }
+        ASSERT_LT(stops, 20);
+    }
+    EXPECT_GT(stops, 2);
+    const auto broken = weights();
+    for (const auto& [name, tensor] : unbroken) EXPECT_EQ(tensor.bytes, broken.at(name).bytes) << name;
+    EXPECT_FALSE(std::filesystem::exists(options.out.string() + ".checkpoint"));
+}
+
+TEST_F(Fit, RefusesACheckpointOfAnotherTraining) {
+    write_tone_dataset(folder_ / "dataset", 24, 0);
+    auto options = coarse_options();
+    options.must_stop = [] { return true; };
+    EXPECT_THROW(run(options), Interrupted);
+    options.resume = true;
+    options.training.learning_rate.rate = 0.001;
+    EXPECT_THAT([&] { run(options); }, testing::ThrowsMessage<std::runtime_error>(HasSubstr("other options or data")));
+    write_text(options.out.string() + ".checkpoint", "no checkpoint");
+    EXPECT_THAT([&] { run(options); }, testing::ThrowsMessage<std::runtime_error>(HasSubstr("is no checkpoint")));
 }
 
 TEST_F(Fit, KeepsTheLastEpochAndPlainThresholdsWithNothingHeldOut) {
@@ -118,6 +219,32 @@ TEST_F(Fit, RefusesAPathItCannotWriteBeforeItTrains) {
                 testing::ThrowsMessage<std::runtime_error>(HasSubstr("its folder does not exist")));
     options.out = folder_.path();
     EXPECT_THAT([&] { run(options); }, testing::ThrowsMessage<std::runtime_error>(HasSubstr("is a folder")));
+}
+
+TEST_F(Fit, LearnsFromADatedDatasetWhenItsClassesCall) {
+    // 120 recordings of a clip each, half of them at 05:00 with DAWN, half at 17:00 without it.
+    std::string manifest = "fname,min_t,max_t,subset,DAWN\n";
+    for (int clip = 0; clip < 120; ++clip) {
+        const bool dawn = clip % 2 == 0;
+        const auto recording = fmt::format("POND_202605{:02}_{}{:02}00", 1 + clip / 8, dawn ? "05" : "17", clip % 8);
+        std::vector<float> samples(66150);
+        for (std::size_t i = 0; i < samples.size(); ++i)
+            samples[i] = 0.1F * std::sin((dawn ? 0.17F : 0.8F) * static_cast<float>(i));
+        write_wav(folder_ / "dataset/audio/POND" / (recording + "_0_3.wav"), samples, 22050);
+        manifest += fmt::format("{},0,3,train,{}\n", recording, dawn ? 1 : 0);
+    }
+    write_text(folder_ / "dataset/metadata.csv", manifest);
+    auto options = coarse_options();
+    options.training.epochs = 1;
+    const auto report = run(options);
+
+    const auto activity = read_bundle(options.out).activity;
+    ASSERT_TRUE(activity.has_value()) << report.dump(1);
+    EXPECT_EQ(activity->recordings, report["clips"]["training"]) << "the held-out ones teach nothing";
+    const auto shift = [&](int hour) { return activity->shifts[static_cast<std::size_t>(4 * 24 + hour)]; };
+    EXPECT_GT(shift(5), 0.5F);
+    EXPECT_LT(shift(17), -0.5F);
+    EXPECT_EQ(shift(0), 0.0F) << "nobody recorded at night";
 }
 
 TEST_F(Fit, RefusesOptionsThatMakeNoSense) {

@@ -4,6 +4,9 @@
 #include <torch/torch.h>
 
 #include <map>
+#include <set>
+#include <string>
+#include <utility>
 
 namespace chorus {
 namespace {
@@ -12,7 +15,9 @@ constexpr std::int64_t kBatch = 64;
 constexpr std::int64_t kMels = 32;
 
 MixingParameters with(MixingSemantics semantics) {
-    return {.mixing = Mixing::kMix2, .semantics = semantics};
+    MixingParameters parameters;
+    parameters.semantics = semantics;
+    return parameters;
 }
 
 float at(const torch::Tensor& tensor, std::int64_t row, std::int64_t column = 0) {
@@ -22,25 +27,60 @@ float at(const torch::Tensor& tensor, std::int64_t row, std::int64_t column = 0)
 TEST(Mix2, DrawsManifoldMixupTwiceAsOftenAsTheOthers) {
     Random random(1);
     std::map<Mixing, int> drawn;
-    for (int i = 0; i < 20'000; ++i) ++drawn[draw_mixing(Mixing::kMix2, random)];
+    for (int i = 0; i < 20'000; ++i) ++drawn[draw_mixing(parse_method("mix2").value(), random)];
     EXPECT_EQ(drawn.size(), 3U);
     EXPECT_NEAR(drawn[Mixing::kManifoldMixup] / 20'000.0, 0.5, 0.015);
     EXPECT_NEAR(drawn[Mixing::kMultiMix] / 20'000.0, 0.25, 0.015);
     EXPECT_NEAR(drawn[Mixing::kMixup] / 20'000.0, 0.25, 0.015);
 }
 
-TEST(Mix2, LeavesASingleWayOfMixingAlone) {
+TEST(Mix2, DrawsOnlyWhatAMethodNames) {
+    const std::map<std::string, std::set<Mixing>> methods = {
+        {"none", {Mixing::kNone}},
+        {"mixup", {Mixing::kMixup}},
+        {"manifold", {Mixing::kManifoldMixup}},
+        {"multimix", {Mixing::kMultiMix}},
+        {"mixup+manifold", {Mixing::kMixup, Mixing::kManifoldMixup}},
+        {"multimix+mixup", {Mixing::kMixup, Mixing::kMultiMix}},
+        {"manifold+multimix", {Mixing::kManifoldMixup, Mixing::kMultiMix}},
+        {"mixup+manifold+multimix", {Mixing::kMixup, Mixing::kManifoldMixup, Mixing::kMultiMix}},
+    };
     Random random(1);
-    for (const auto mixing : {Mixing::kNone, Mixing::kMixup, Mixing::kManifoldMixup, Mixing::kMultiMix})
-        EXPECT_EQ(draw_mixing(mixing, random), mixing);
+    for (const auto& [name, expected] : methods) {
+        std::set<Mixing> drawn;
+        for (int i = 0; i < 500; ++i) drawn.insert(draw_mixing(parse_method(name).value(), random));
+        EXPECT_EQ(drawn, expected) << name;
+    }
+    EXPECT_EQ(parse_method("mixup+manifold+multimix"), parse_method("mix2"));
+    for (const auto* unknown : {"", "cutmix", "mixup+", "+mixup", "mixup+mixup", "mixup+mix2", "none+mixup"})
+        EXPECT_FALSE(parse_method(unknown).has_value()) << unknown;
+}
+
+TEST(Mix2, DrawsByItsSharesAndLeavesStepsAlone) {
+    Random random(1);
+    std::map<Mixing, int> drawn;
+    const MixingShares shares{.none = 3.0, .mixup = 1.0, .manifold = 0.0, .multimix = 0.0};
+    for (int i = 0; i < 20'000; ++i) ++drawn[draw_mixing(shares, random)];
+    EXPECT_EQ(drawn.size(), 2U);
+    EXPECT_NEAR(drawn[Mixing::kNone] / 20'000.0, 0.75, 0.015);
+}
+
+TEST(Mix2, KeepsFromMixingInTheFirstAndTheLastEpochs) {
+    MixingParameters parameters;
+    EXPECT_TRUE(mixes_in(parameters, 0, 1));
+    parameters.plain_epochs_first = 2;
+    parameters.plain_epochs_last = 3;
+    std::string epochs;
+    for (int epoch = 0; epoch < 8; ++epoch) epochs += mixes_in(parameters, epoch, 8) ? 'm' : '-';
+    EXPECT_EQ(epochs, "--mmm---");
 }
 
 TEST(PairMix, DrawsAPermutationAndLambdasOfTheBetaDistribution) {
     Random random(2);
     auto parameters = with(MixingSemantics::kPaper);
-    for (const double alpha : {1.0, 0.4}) {
-        parameters.mixup_alpha = alpha;
-        const auto mix = draw_pair_mix(parameters, Mixing::kMixup, 20'000, kMels, random);
+    parameters.manifold_alpha = 0.4;
+    for (const auto& [mixing, alpha] : {std::pair{Mixing::kMixup, 1.0}, std::pair{Mixing::kManifoldMixup, 0.4}}) {
+        const auto mix = draw_pair_mix(parameters, mixing, 20'000, kMels, random);
         EXPECT_TRUE(torch::equal(std::get<0>(mix.partner.sort()), torch::arange(20'000)));
         EXPECT_GE(mix.lambda.min().item<float>(), 0.0F);
         EXPECT_LE(mix.lambda.max().item<float>(), 1.0F);
@@ -60,7 +100,7 @@ TEST(PairMix, MixesInputAndTargetByTheSameLambdaPerSample) {
     const auto input = number.view({-1, 1, 1, 1}).expand({kBatch, 1, kMels, 5});
     const auto mixed = mix_inputs(input, mix, MixingSemantics::kPaper);
     const auto targets = mix_targets(number.unsqueeze(1), mix);
-    const auto embedding = mix_embeddings(number.unsqueeze(1), mix);
+    const auto embedding = mix_hidden(number.unsqueeze(1), mix);
     for (std::int64_t i = 0; i < kBatch; ++i) {
         const float lambda = mix.lambda[i].item<float>();
         const float expected =
@@ -99,6 +139,15 @@ TEST(PairMix, MixesEmbeddingsPerSampleAndTargetsByTheMeanInTheReference) {
     EXPECT_TRUE(torch::allclose(mix.target_lambda, mix.lambda.mean().expand({kBatch})));
 }
 
+TEST(PairMix, MixesAWholeImageOfHiddenValuesByOneLambda) {
+    Random random(5);
+    const auto mix = draw_pair_mix(with(MixingSemantics::kPaper), Mixing::kManifoldMixup, kBatch, kMels, random);
+    const auto hidden = torch::rand({kBatch, 3, 4, 5});
+    const auto mixed = mix_hidden(hidden, mix);
+    const auto lambda = mix.lambda.view({-1, 1, 1, 1});
+    EXPECT_TRUE(torch::allclose(mixed, lambda * hidden + (1 - lambda) * hidden.index_select(0, mix.partner)));
+}
+
 TEST(Dirichlet, RowsAreWeightsThatAddUpToOne) {
     Random random(6);
     const auto weights = draw_dirichlet(200, 128, 0.2, random);
@@ -123,14 +172,6 @@ TEST(Dirichlet, StaysOneForTinyConcentrations) {
     Random random(8);
     const auto weights = draw_dirichlet(50, 8, 1e-4, random);
     EXPECT_TRUE(torch::allclose(weights.sum(1), torch::ones({50}), 1e-5, 1e-5));
-}
-
-TEST(Mixing, HasNamesThatReadBack) {
-    for (const auto mixing : {Mixing::kNone, Mixing::kMixup, Mixing::kManifoldMixup, Mixing::kMultiMix, Mixing::kMix2})
-        EXPECT_EQ(parse_mixing(to_string(mixing)), mixing);
-    for (const auto semantics : {MixingSemantics::kPaper, MixingSemantics::kReference})
-        EXPECT_EQ(parse_semantics(to_string(semantics)), semantics);
-    EXPECT_FALSE(parse_mixing("cutmix").has_value());
 }
 
 }  // namespace

@@ -5,14 +5,18 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <atomic>
+#include <csignal>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
-#include <optional>
 #include <string>
 #include <thread>
+#include <vector>
 
+#include "config/config_reader.h"
 #include "config/program.h"
 #include "model/classifier.h"
+#include "trainer/configuration.h"
 #include "trainer/fit.h"
 #include "trainer/model_list.h"
 
@@ -22,23 +26,56 @@ using namespace chorus;
 
 constexpr int kWrongUsage = 2;
 
-/// Mix2 states the first; its released code runs with the second, since it never passes the stated one on.
-constexpr double kPaperWeightDecay = 1e-6;
-constexpr double kReferenceWeightDecay = 0.01;
+/// Asked to end, by a signal, with a checkpoint to go on from.
+constexpr int kStopped = 3;
 
-/// What the command line says, as text where it names one of several.
+std::atomic<bool> stop_asked = false;
+
+/// The next such signal ends the program at once.
+void stop_on_signals() {
+    struct sigaction action {};
+    action.sa_handler = [](int) { stop_asked = true; };
+    action.sa_flags = static_cast<int>(SA_RESETHAND | SA_RESTART);
+    sigaction(SIGTERM, &action, nullptr);
+    sigaction(SIGINT, &action, nullptr);
+}
+
 struct Arguments {
     FitOptions fit;
-    std::string architecture = "large";
-    std::string mix = "mix2";
-    std::string semantics = "paper";
-    std::string precision = "half";
-    std::string augmentation = "sample";
-    std::optional<double> weight_decay;
+    std::filesystem::path config;
+    std::vector<Setting> settings;  // what flags say of keys of the configuration
     EvaluateOptions evaluate;
     std::string subset = "test";
     std::filesystem::path models;
     int threads = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+};
+
+/// A flag that stands for a key of the configuration, which the configuration's reader checks.
+struct KeyFlag {
+    const char* flag;
+    const char* key;
+    const char* help;
+};
+
+constexpr KeyFlag kKeyFlags[] = {
+    {"--architecture", "model.architecture", "MobileNetV3's size: large or small"},
+    {"--precision", "model.precision", "Of the weights in the bundle: half or float"},
+    {"--hop", "front_end.hop", "Samples between spectrogram frames, at 16 kHz"},
+    {"--mels", "front_end.mels", "Mel bands"},
+    {"--epochs", "training.epochs", "Passes over the training clips"},
+    {"--batch", "training.batch", "Clips a step"},
+    {"--seed", "training.seed", "One seed gives one result on the CPU"},
+    {"--batch-norm-momentum", "training.batch_norm_momentum", "Short runs want more than torchvision's 0.01"},
+    {"--learning-rate", "optimiser.learning_rate", "AdamW's, at its highest"},
+    {"--weight-decay", "optimiser.weight_decay", "AdamW's"},
+    {"--mix", "mixing.method",
+     "How a step mixes its clips: none, mixup, manifold, multimix, some joined by +, or mix2"},
+    {"--semantics", "mixing.semantics",
+     "Mixing as Mix2 is described (paper), or as its released code does it (reference)"},
+    {"--augmentation", "augmentation.scope", "Shift and masks for each clip (sample), one set for a batch, or none"},
+    {"--longitude", "activity.longitude",
+     "Of the recorders, degrees east: hours of activity are then solar ones, else UTC"},
+    {"--clock-ahead", "activity.clock_ahead", "Hours by which the recorders' clocks are ahead of UTC"},
 };
 
 void add_threads(CLI::App& verb, Arguments& arguments) {
@@ -49,47 +86,27 @@ void add_threads(CLI::App& verb, Arguments& arguments) {
 
 CLI::App* add_fit(CLI::App& app, Arguments& arguments) {
     auto* verb = app.add_subcommand("fit", "Train a model on labelled clips and write its bundle");
-    auto& front_end = arguments.fit.front_end;
-    auto& training = arguments.fit.training;
     verb->add_option("--dataset", arguments.fit.dataset, "Folder with metadata.csv and audio/, as AnuraSet's")
         ->required();
     verb->add_option("--out", arguments.fit.out, "Bundle to write (.safetensors)")->required();
-    verb->add_option("--architecture", arguments.architecture, "MobileNetV3's size")
-        ->check(CLI::IsMember({"large", "small"}))
-        ->capture_default_str();
-    verb->add_option("--hop", front_end.hop, "Samples between spectrogram frames, at 16 kHz")->capture_default_str();
-    verb->add_option("--mels", front_end.mels, "Mel bands")->capture_default_str();
-    verb->add_option("--epochs", training.epochs, "Passes over the training clips")->capture_default_str();
-    verb->add_option("--batch", training.batch, "Clips a step")->capture_default_str();
-    verb->add_option("--seed", training.seed, "One seed gives one result on the CPU")->capture_default_str();
-    verb->add_option("--mix", arguments.mix, "How a step mixes its clips")
-        ->check(CLI::IsMember({"none", "mixup", "manifold", "multimix", "mix2"}))
-        ->capture_default_str();
-    verb->add_option("--semantics", arguments.semantics, "Mixing as Mix2 is described, or as its released code does it")
-        ->check(CLI::IsMember({"paper", "reference"}))
-        ->capture_default_str();
-    verb->add_option("--augmentation", arguments.augmentation,
-                     "Shift and masks for each clip, one set for a batch, or none")
-        ->check(CLI::IsMember({"sample", "batch", "none"}))
-        ->capture_default_str();
-    verb->add_option("--learning-rate", training.learning_rate, "AdamW's, at the start of the cosine")
-        ->capture_default_str();
-    verb->add_option(
-        "--weight-decay", arguments.weight_decay,
-        fmt::format("AdamW's [{:g}; {:g} with reference semantics]", kPaperWeightDecay, kReferenceWeightDecay));
-    verb->add_option("--batch-norm-momentum", training.batch_norm_momentum,
-                     "Short runs want more than torchvision's 0.01")
-        ->capture_default_str();
-    verb->add_option("--precision", arguments.precision, "Of the weights in the bundle")
-        ->check(CLI::IsMember({"half", "float"}))
-        ->capture_default_str();
-    verb->add_option("--longitude", arguments.fit.activity.longitude_deg,
-                     "Of the recorders, in degrees east: hours of activity are then solar ones, else UTC")
-        ->check(CLI::Range(-180.0, 180.0));
-    verb->add_option("--clock-ahead", arguments.fit.activity.clock_ahead_hours,
-                     "Hours by which the recorders' clocks are ahead of UTC, where their names don't tell")
-        ->check(CLI::Range(-14.0, 14.0))
-        ->capture_default_str();
+    verb->add_option("--config", arguments.config, "Configuration: see config/trainer.toml; flags override it");
+    verb->add_flag("--resume", arguments.fit.resume, "Go on from OUT.checkpoint, if there is one");
+    for (const auto& flag : kKeyFlags)
+        verb->add_option_function<std::string>(
+            flag.flag,
+            [&arguments, key = flag.key](const std::string& value) { arguments.settings.emplace_back(key, value); },
+            flag.help);
+    verb->add_option_function<std::vector<std::string>>(
+            "--set",
+            [&arguments](const std::vector<std::string>& settings) {
+                for (const auto& setting : settings) {
+                    const auto equals = setting.find('=');
+                    if (equals == setting.npos) throw CLI::ValidationError("--set", setting + " is not KEY=VALUE");
+                    arguments.settings.emplace_back(setting.substr(0, equals), setting.substr(equals + 1));
+                }
+            },
+            "KEY=VALUE: any key of the configuration, for example optimiser.weight_average=0.99")
+        ->allow_extra_args(false);
     add_threads(*verb, arguments);
     return verb;
 }
@@ -129,19 +146,8 @@ void keep_freed_memory() {
 }
 
 void complete(Arguments& arguments) {
-    auto& training = arguments.fit.training;
-    training.architecture =
-        arguments.architecture == "large" ? Architecture::kMobileNetV3Large : Architecture::kMobileNetV3Small;
-    training.mixing.mixing = parse_mixing(arguments.mix).value();
-    training.mixing.semantics = parse_semantics(arguments.semantics).value();
-    const bool reference = training.mixing.semantics == MixingSemantics::kReference;
-    training.weight_decay = arguments.weight_decay.value_or(reference ? kReferenceWeightDecay : kPaperWeightDecay);
-    training.precision = arguments.precision == "half" ? TensorType::kFloat16 : TensorType::kFloat32;
-    training.threads = arguments.threads;
-    if (arguments.augmentation == "none")
-        training.augmentation = {.time_shift = false, .frequency_masks = 0, .time_masks = 0};
-    else if (arguments.augmentation == "batch")
-        training.augmentation.scope = AugmentationScope::kBatch;
+    arguments.fit.training.threads = arguments.threads;
+    arguments.fit.must_stop = [] { return stop_asked.load(); };
     arguments.evaluate.threads = arguments.threads;
     arguments.evaluate.subset = arguments.subset == "test" ? Subset::kTest : Subset::kTrain;
 }
@@ -159,6 +165,7 @@ int main(int argc, char** argv) try {
     try {
         app.parse(argc, argv);
         complete(arguments);
+        if (fit_verb->parsed()) read_configuration(arguments.config, arguments.settings, arguments.fit);
         validate(arguments.fit.front_end);
         validate(arguments.fit.training);
     } catch (const CLI::ParseError& error) {
@@ -166,10 +173,14 @@ int main(int argc, char** argv) try {
     } catch (const std::invalid_argument& error) {
         fmt::print(stderr, "{}\n", error.what());
         return kWrongUsage;
+    } catch (const ConfigError& error) {
+        fmt::print(stderr, "{}\n", error.what());
+        return kWrongUsage;
     }
 
     if (!models_verb->parsed()) let_idle_threads_sleep(argv);
     keep_freed_memory();
+    if (fit_verb->parsed()) stop_on_signals();
     auto progress = make_stderr_progress();
     nlohmann::json report;
     if (fit_verb->parsed()) report = fit(arguments.fit, progress);
@@ -177,6 +188,9 @@ int main(int argc, char** argv) try {
     if (models_verb->parsed()) report = list_models(arguments.models);
     fmt::print("{}\n", report.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
     return EXIT_SUCCESS;
+} catch (const chorus::Interrupted& interrupted) {
+    fmt::print(stderr, "chorus-train: {}; --resume goes on from here\n", interrupted.what());
+    return kStopped;
 } catch (...) {
     fmt::print(stderr, "chorus-train: {}\n", chorus::current_exception_message());
     return EXIT_FAILURE;

@@ -39,7 +39,7 @@ std::vector<float> score(Classifier& classifier, std::span<const std::vector<flo
     return scores;
 }
 
-TEST(TorchClassifier, ScoresAreTheNetworksSigmoid) {
+TEST(Classifier, ScoresAreTheNetworksSigmoid) {
     const auto bundle = small_bundle();
     const auto windows = windows_of(bundle, 1);
     const auto scores = score(*make_classifier(bundle, {.device = "cpu"}), windows);
@@ -54,7 +54,7 @@ TEST(TorchClassifier, ScoresAreTheNetworksSigmoid) {
     }
 }
 
-TEST(TorchClassifier, AWindowsScoresAreTheSameBitsInAnyBatch) {
+TEST(Classifier, AWindowsScoresAreTheSameBitsInAnyBatch) {
     const auto bundle = small_bundle();
     const auto classifier = make_classifier(bundle, {.device = "cpu"});
     const auto windows = windows_of(bundle, 5);
@@ -67,7 +67,7 @@ TEST(TorchClassifier, AWindowsScoresAreTheSameBitsInAnyBatch) {
     EXPECT_NE(together[0], together[3]);
 }
 
-TEST(TorchClassifier, HalfPrecisionWeightsScoreNearly) {
+TEST(Classifier, HalfPrecisionWeightsScoreNearly) {
     const auto bundle = small_bundle();
     const auto windows = windows_of(bundle, 1);
     const auto full = score(*make_classifier(bundle, {.device = "cpu"}), windows);
@@ -75,14 +75,38 @@ TEST(TorchClassifier, HalfPrecisionWeightsScoreNearly) {
     for (std::size_t i = 0; i < full.size(); ++i) EXPECT_NEAR(half[i], full[i], 5e-3);
 }
 
-TEST(TorchClassifier, NoWindowsGiveNoScores) {
+TEST(Classifier, NoWindowsGiveNoScores) {
     const auto classifier = make_classifier(small_bundle(), {});
     EXPECT_TRUE(score(*classifier, {}).empty());
     EXPECT_EQ(classifier->classes(), 3U);
-    EXPECT_THAT(classifier->description(), HasSubstr("LibTorch"));
+    EXPECT_THAT(classifier->description(), HasSubstr("network on the CPU"));
+    EXPECT_THAT(make_torch_classifier(small_bundle(), {.device = "cpu"})->description(), HasSubstr("LibTorch"));
 }
 
-TEST(TorchClassifier, SaysInOneLineWhyItCannotBeMade) {
+TEST(Classifier, ScoresAreTheSameBitsOnAnyNumberOfThreads) {
+    const auto bundle = small_bundle();
+    const auto one = make_classifier(bundle, {.device = "cpu"});
+    const auto three = make_classifier(bundle, {.device = "cpu", .threads = 3});
+    const auto other = one->for_another_thread();
+    ASSERT_NE(other, nullptr);
+    EXPECT_FALSE(one->gains_from_batches());
+    EXPECT_TRUE(three->gains_from_batches());
+    const auto windows = windows_of(bundle, 5);
+    const auto wanted = score(*one, windows);
+    EXPECT_EQ(score(*three, windows), wanted);
+    EXPECT_EQ(score(*three, std::span(windows).first(2)), std::vector(wanted.begin(), wanted.begin() + 6));
+    EXPECT_EQ(score(*other, windows), wanted);
+}
+
+TEST(Classifier, LibTorchGivesTheSameScores) {
+    const auto bundle = small_bundle();
+    const auto windows = windows_of(bundle, 2);
+    const auto own = score(*make_classifier(bundle, {.device = "cpu"}), windows);
+    const auto torch = score(*make_torch_classifier(bundle, {.device = "cpu"}), windows);
+    for (std::size_t i = 0; i < own.size(); ++i) EXPECT_NEAR(own[i], torch[i], 1e-4);
+}
+
+TEST(Classifier, SaysInOneLineWhyItCannotBeMade) {
     const auto refusal = [](const Bundle& bundle, const std::string& device) -> std::string {
         try {
             make_classifier(bundle, {.device = device});
@@ -101,7 +125,7 @@ TEST(TorchClassifier, SaysInOneLineWhyItCannotBeMade) {
     EXPECT_EQ(refusal(broken, "cpu"), "tensor head.bias is missing");
 }
 
-TEST(TorchClassifier, RefusesWindowsAndScoresOfTheWrongSize) {
+TEST(Classifier, RefusesWindowsAndScoresOfTheWrongSize) {
     const auto bundle = small_bundle();
     const auto classifier = make_classifier(bundle, {.device = "cpu"});
     const std::vector<float> short_window(100);

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "daemon/config.h"
+#include "streaming/audio_source.h"
+
+namespace chorus {
+
+/// Opens and closes a source's AudioSource. Either may hang in a system call for minutes or for ever (a host that
+/// swallows packets, a driver), so each is done by a thread of its own, and at most one of them is under way: what hangs
+/// keeps its source from being opened again, and nothing else. One thread.
+class SourceDoor {
+  public:
+    using Opener = std::function<std::unique_ptr<AudioSource>(const SourceConfig&)>;
+
+    explicit SourceDoor(Opener open) : open_(std::move(open)) {}
+    /// Leaves what hangs to end by itself.
+    ~SourceDoor();
+    SourceDoor(const SourceDoor&) = delete;
+    SourceDoor& operator=(const SourceDoor&) = delete;
+
+    /// Begins to open, unless that or the last closing is still under way, and waits for at most `patience`. Null when
+    /// it takes longer: ask again. Throws what the opening throws.
+    std::unique_ptr<AudioSource> open(const SourceConfig& config, std::chrono::milliseconds patience);
+
+    /// Waits for at most `patience` until it is closed.
+    void close(std::unique_ptr<AudioSource> source, std::chrono::milliseconds patience);
+
+    /// What was opened and is no longer wanted is closed, should it have come. Call now and then.
+    void decline();
+
+    /// What is under way and since when, "opening has taken 12 s so far"; empty: nothing.
+    std::string trouble() const;
+
+  private:
+    struct Task;
+    std::shared_ptr<Task> begin(const std::string& name, std::function<std::unique_ptr<AudioSource>()> work) const;
+
+    const Opener open_;
+    std::shared_ptr<Task> opening_;
+    std::shared_ptr<Task> closing_;
+};
+
+}  // namespace chorus

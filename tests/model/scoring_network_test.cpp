@@ -1,0 +1,137 @@
+#include "model/scoring_network.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <thread>
+
+#include "tests/model/formula_weights.h"
+
+namespace chorus {
+namespace {
+
+using testing::HasSubstr;
+
+struct Shape {
+    Architecture architecture;
+    int classes;
+    int mels;
+    int frames;
+};
+
+void PrintTo(const Shape& shape, std::ostream* out) {
+    *out << to_string(shape.architecture) << ", " << shape.classes << " classes, " << shape.mels << " x "
+         << shape.frames;
+}
+
+constexpr auto kLarge = Architecture::kMobileNetV3Large;
+constexpr auto kSmall = Architecture::kMobileNetV3Small;
+
+/// Scores of these lie between 0 and 1, not at either, where a fault would be hidden.
+std::map<std::string, StoredTensor> weights_of(const Shape& shape) {
+    auto tensors = formula_weights(shape.architecture, shape.classes);
+    auto& head = tensors.at("head.weight");
+    auto values = to_float32(head);
+    for (auto& value : values) value *= 0.03F;
+    head = to_stored(values, head.shape, TensorType::kFloat32);
+    return tensors;
+}
+
+std::vector<float> plain_scores(const Shape& shape, const std::map<std::string, StoredTensor>& tensors,
+                                std::vector<float> window) {
+    MobileNetV3 network(MobileNetOptions{.architecture = shape.architecture, .classes = shape.classes});
+    load_weights(network, tensors);
+    network->eval();
+    const torch::InferenceMode inference;
+    const auto input = torch::from_blob(window.data(), {1, 1, shape.mels, shape.frames});
+    const auto scores = torch::sigmoid(network->forward(input)).contiguous();
+    return {scores.data_ptr<float>(), scores.data_ptr<float>() + scores.numel()};
+}
+
+class ScoringNetworkShapes : public testing::TestWithParam<Shape> {};
+
+TEST_P(ScoringNetworkShapes, ScoresAsThePlainNetwork) {
+    const auto& shape = GetParam();
+    const auto tensors = weights_of(shape);
+    const ScoringNetwork network(shape.architecture, shape.classes, tensors, shape.mels, shape.frames);
+    ScoringNetwork::Scratch scratch(network);
+    const auto window = formula_input(static_cast<std::size_t>(shape.mels * shape.frames));
+    std::vector<float> scores(static_cast<std::size_t>(shape.classes));
+    network.score(window, scores, scratch);
+    const auto wanted = plain_scores(shape, tensors, window);
+    for (std::size_t i = 0; i < scores.size(); ++i) {
+        EXPECT_NEAR(scores[i], wanted[i], 1e-4) << "class " << i;
+        EXPECT_TRUE(wanted[i] > 0.001F && wanted[i] < 0.999F) << wanted[i];
+    }
+}
+
+INSTANTIATE_TEST_SUITE_P(Sizes, ScoringNetworkShapes,
+                         testing::Values(Shape{kLarge, 42, 128, 376}, Shape{kSmall, 42, 128, 376},
+                                         Shape{kSmall, 10, 128, 188}, Shape{kLarge, 1, 64, 101},
+                                         Shape{kLarge, 3, 33, 47}, Shape{kSmall, 9, 80, 30}, Shape{kLarge, 8, 7, 5},
+                                         Shape{kSmall, 2, 1, 1}, Shape{kSmall, 5, 512, 17}));
+
+TEST(ScoringNetwork, ThreadsShareItAndAgree) {
+    const auto tensors = formula_weights(kSmall, 7);
+    const ScoringNetwork network(kSmall, 7, tensors, 128, 94);
+    const auto window = formula_input(std::size_t{128} * 94);
+    const auto other = formula_input(std::size_t{128} * 94 + 5);
+    std::vector<float> alone(7);
+    {
+        ScoringNetwork::Scratch scratch(network);
+        network.score(window, alone, scratch);
+    }
+    std::vector<std::vector<float>> found(3, std::vector<float>(7));
+    {
+        std::vector<std::jthread> threads;
+        for (auto& scores : found) {
+            threads.emplace_back([&] {
+                ScoringNetwork::Scratch scratch(network);
+                for (int i = 0; i < 4; ++i) {
+                    // What another window left in the scratch must not matter.
+                    network.score(std::span(other).subspan(5), scores, scratch);
+                    network.score(window, scores, scratch);
+                }
+            });
+        }
+    }
+    for (const auto& scores : found) EXPECT_EQ(scores, alone);
+}
+
+TEST(ScoringNetwork, SaysWhichTensorIsWrong) {
+    const auto refusal = [](auto change) -> std::string {
+        auto tensors = formula_weights(kSmall, 3);
+        change(tensors);
+        try {
+            const ScoringNetwork network(kSmall, 3, tensors, 128, 188);
+        } catch (const std::runtime_error& error) {
+            return error.what();
+        }
+        return "accepted";
+    };
+    EXPECT_EQ(refusal([](auto&) {}), "accepted");
+    EXPECT_EQ(refusal([](auto& t) { t.erase("head.bias"); }), "tensor head.bias is missing");
+    EXPECT_EQ(refusal([](auto& t) { t.erase("features.3.block.1.1.running_var"); }),
+              "tensor features.3.block.1.1.running_var is missing");
+    EXPECT_EQ(refusal([](auto& t) { t["extra"] = t["head.bias"]; }), "tensor extra is unknown to the network");
+    EXPECT_EQ(refusal([](auto& t) { t["head.bias"].shape = {1, 3}; }),
+              "tensor head.bias has shape [1, 3], the network wants [3]");
+    EXPECT_EQ(refusal([](auto& t) { t["head.bias"].bytes.resize(8); }), "tensor head.bias holds 2 values");
+    EXPECT_EQ(refusal([](auto& t) { t["head.bias"].type = TensorType::kInt64; }),
+              "tensor head.bias is int64, the network wants a float");
+    EXPECT_THAT(refusal([](auto& t) { t["features.0.1.num_batches_tracked"].type = TensorType::kFloat32; }),
+                HasSubstr("the network wants int64"));
+}
+
+TEST(ScoringNetwork, RefusesWindowsAndScoresOfTheWrongSize) {
+    const ScoringNetwork network(kSmall, 3, formula_weights(kSmall, 3), 128, 188);
+    ScoringNetwork::Scratch scratch(network);
+    std::vector<float> window(network.window_size());
+    std::vector<float> scores(3);
+    EXPECT_THROW(network.score(std::span(window).subspan(1), scores, scratch), std::invalid_argument);
+    EXPECT_THROW(network.score(window, std::span(scores).first(2), scratch), std::invalid_argument);
+    EXPECT_THROW(ScoringNetwork(kSmall, 0, {}, 128, 188), std::invalid_argument);
+}
+
+}  // namespace
+}  // namespace chorus

@@ -1,0 +1,81 @@
+#include "trainer/configuration.h"
+
+#include <gmock/gmock.h>
+
+#include <nlohmann/json.hpp>
+
+#include "config/config_reader.h"
+#include "tests/temporary_folder.h"
+
+namespace chorus {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+
+FitOptions options_of(const std::filesystem::path& file, const std::vector<Setting>& settings = {}) {
+    FitOptions options;
+    read_configuration(file, settings, options);
+    return options;
+}
+
+TEST(TrainerConfiguration, ShipsWithAFileThatHoldsTheDefaults) {
+    const auto file = std::filesystem::path(CHORUS_TEST_DATA) / "../../config/trainer.toml";
+    const auto shipped = options_of(file, {{"optimiser.weight_decay", "1e-6"}});
+    const FitOptions defaults;
+    EXPECT_EQ(describe(shipped.training), describe(defaults.training));
+    EXPECT_EQ(shipped.front_end, defaults.front_end);
+    EXPECT_EQ(shipped.checkpoint_seconds, defaults.checkpoint_seconds);
+}
+
+TEST(TrainerConfiguration, ReproducesThePaper) {
+    const auto file = std::filesystem::path(CHORUS_TEST_DATA) / "../../config/anuraset.toml";
+    const auto paper = options_of(file);
+    EXPECT_EQ(paper.front_end.frames(), 376);
+    EXPECT_EQ(paper.front_end.mels, 128);
+    EXPECT_EQ(paper.training.epochs, 100);
+    EXPECT_EQ(paper.training.batch, 128);
+    EXPECT_EQ(paper.training.learning_rate.rate, 0.01);
+    EXPECT_EQ(paper.training.weight_decay, 1e-6);
+    EXPECT_EQ(paper.training.mixing, MixingParameters{});
+    EXPECT_EQ(paper.training.augmentation.scope, AugmentationScope::kBatch);
+    EXPECT_EQ(options_of(file, {{"mixing.semantics", "reference"}}).training.weight_decay, 0.01);
+}
+
+TEST(TrainerConfiguration, LetsTheCommandLineOverrideTheFile) {
+    const TemporaryFolder folder;
+    const auto file = folder.make("t.toml", "[training]\nepochs = 7\nbatch = 9\n[mixing]\nmethod = 'mixup+multimix'\n");
+    const auto options = options_of(file, {{"training.batch", "32"}, {"mixing.mixup", "3"}, {"loss.kind", "focal"}});
+    EXPECT_EQ(options.training.epochs, 7);
+    EXPECT_EQ(options.training.batch, 32);
+    EXPECT_EQ(options.training.mixing.shares,
+              (MixingShares{.none = 0.0, .mixup = 3.0, .manifold = 0.0, .multimix = 0.25}));
+    EXPECT_EQ(options.training.loss.kind, LossKind::kFocal);
+}
+
+TEST(TrainerConfiguration, SaysEveryFaultWithItsPlace) {
+    const TemporaryFolder folder;
+    const auto file =
+        folder.make("t.toml", "[training]\nepochs = 0\nepoch = 3\n[mixing]\nmethod = 'cutmix'\n[loss]\nkind = 1\n");
+    EXPECT_THAT([&] { options_of(file); },
+                testing::ThrowsMessage<ConfigError>(
+                    AllOf(HasSubstr("t.toml:2: training.epochs: 0 must be from 1 to 100000"),
+                          HasSubstr("t.toml:3: training.epoch: unknown key"), HasSubstr("t.toml:5: mixing.method: "),
+                          HasSubstr("t.toml:7: loss.kind: must be a text"))));
+    EXPECT_THAT(
+        [&] {
+            options_of({}, {{"training.epochs", "many"}});
+        },
+        testing::ThrowsMessage<ConfigError>("command line: training.epochs: must be a whole number"));
+    EXPECT_THAT(
+        [&] {
+            options_of({}, {{"training.nothing", "1"}});
+        },
+        testing::ThrowsMessage<ConfigError>("command line: training.nothing: unknown key"));
+    for (const auto* key : {"epochs", "", "a.", ".b", "a.b]", "a.b\nc"})
+        EXPECT_THROW(options_of({}, {{key, "1"}}), ConfigError) << key;
+    EXPECT_THROW(options_of({}, {{"loss.kind", "x\"\n[training]\nepochs = 3 #"}}), ConfigError);
+}
+
+}  // namespace
+}  // namespace chorus

@@ -1,0 +1,68 @@
+#pragma once
+// Rows of a feature store as tensors. Includes LibTorch: only for .cpp files.
+
+#include <torch/torch.h>
+
+#include "trainer/training.h"
+
+namespace chorus {
+
+struct Batch {
+    torch::Tensor input;    // [batch, 1, mel, frame]
+    torch::Tensor targets;  // [batch, classes]
+};
+
+class BatchMaker {
+  public:
+    explicit BatchMaker(const TrainingData& data) : data_(data) {}
+
+    /// As the network meets it in service.
+    Batch plain(std::span<const std::size_t> rows) const {
+        return make(rows, [this](std::size_t, std::size_t row, std::span<float> out) { data_.features.get(row, out); });
+    }
+
+    /// All draws come first and in order, so that threads can't change them.
+    Batch augmented(std::span<const std::size_t> rows, const AugmentationParameters& parameters, Random& random) const {
+        const int mels = data_.features.mels();
+        const int frames = data_.features.frames();
+        std::vector<Augmentation> draws;
+        for (std::size_t i = 0; i < rows.size(); ++i) {
+            if (i > 0 && parameters.scope == AugmentationScope::kBatch)
+                draws.push_back(draws.front());
+            else
+                draws.push_back(draw_augmentation(parameters, mels, frames, random));
+        }
+        return make(rows, [&](std::size_t index, std::size_t row, std::span<float> out) {
+            thread_local std::vector<float> window;
+            window.resize(out.size());
+            data_.features.get(row, window);
+            augment(draws[index], mels, frames, window, out);
+        });
+    }
+
+  private:
+    template <typename Fill>
+    Batch make(std::span<const std::size_t> rows, const Fill& fill) const {
+        const std::int64_t mels = data_.features.mels();
+        const std::int64_t frames = data_.features.frames();
+        const auto size = static_cast<std::int64_t>(rows.size());
+        const auto classes = static_cast<std::int64_t>(data_.classes);
+        Batch batch{.input = torch::empty({size, 1, mels, frames}), .targets = torch::empty({size, classes})};
+        auto* input = batch.input.data_ptr<float>();
+        auto* targets = batch.targets.data_ptr<float>();
+        at::parallel_for(0, size, 1, [&](std::int64_t begin, std::int64_t end) {
+            for (auto i = begin; i < end; ++i) {
+                const auto row = rows[static_cast<std::size_t>(i)];
+                fill(static_cast<std::size_t>(i), row,
+                     std::span(input + i * mels * frames, static_cast<std::size_t>(mels * frames)));
+                const auto labels = data_.targets.subspan(row * data_.classes, data_.classes);
+                std::copy(labels.begin(), labels.end(), targets + i * classes);
+            }
+        });
+        return batch;
+    }
+
+    const TrainingData& data_;
+};
+
+}  // namespace chorus

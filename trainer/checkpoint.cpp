@@ -1,0 +1,138 @@
+#include "trainer/checkpoint.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+#include <nlohmann/json.hpp>
+#include <span>
+#include <stdexcept>
+#include <string_view>
+#include <utility>
+
+namespace chorus {
+namespace {
+
+using nlohmann::json;
+
+void write_durably(const std::filesystem::path& path, std::span<const std::byte> bytes) {
+    const auto fail = [&] { throw std::runtime_error(fmt::format("{}: {}", path.string(), std::strerror(errno))); };
+    const auto beside = path.string() + ".new";
+    const int file = open(beside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    if (file < 0) fail();
+    bool good = true;
+    while (good && !bytes.empty()) {
+        const auto written = write(file, bytes.data(), bytes.size());
+        if (written > 0)
+            bytes = bytes.subspan(static_cast<std::size_t>(written));
+        else
+            good = written < 0 && errno == EINTR;
+    }
+    good = good && fsync(file) == 0;
+    const int error = errno;
+    close(file);
+    errno = error;
+    if (!good || rename(beside.c_str(), path.c_str()) != 0) {
+        const int reason = errno;
+        unlink(beside.c_str());
+        errno = reason;
+        fail();
+    }
+}
+
+StoredTensor store_order(const std::vector<std::size_t>& order) {
+    StoredTensor stored{.type = TensorType::kInt64, .shape = {static_cast<std::int64_t>(order.size())}, .bytes = {}};
+    stored.bytes.resize(order.size() * sizeof(std::int64_t));
+    std::memcpy(stored.bytes.data(), order.data(), stored.bytes.size());
+    return stored;
+}
+
+std::vector<std::size_t> load_order(const StoredTensor& stored) {
+    if (stored.type != TensorType::kInt64) throw std::runtime_error("order is no int64");
+    std::vector<std::size_t> order(stored.bytes.size() / sizeof(std::int64_t));
+    std::memcpy(order.data(), stored.bytes.data(), order.size() * sizeof(std::int64_t));
+    return order;
+}
+
+constexpr std::string_view kOrder = "order";
+
+template <typename Checkpoint>
+auto parts_of(Checkpoint& checkpoint) {
+    return std::array{std::pair{std::string("network/"), &checkpoint.network},
+                      std::pair{std::string("average/"), &checkpoint.average},
+                      std::pair{std::string("optimiser/"), &checkpoint.optimiser},
+                      std::pair{std::string("best/"), &checkpoint.trained.tensors}};
+}
+
+json position_of(const Checkpoint& checkpoint) {
+    json epochs = json::array();
+    for (const auto& [epoch, loss, quality] : checkpoint.trained.epochs)
+        epochs.push_back({epoch, loss, quality ? json(*quality) : json()});
+    return {{"epoch", checkpoint.epoch},
+            {"step", checkpoint.step},
+            {"loss_sum", checkpoint.loss_sum},
+            {"best", checkpoint.best},
+            {"best_epoch", checkpoint.trained.best_epoch},
+            {"seconds_in_steps", checkpoint.trained.seconds_in_steps},
+            {"samples", checkpoint.trained.samples},
+            {"epochs", std::move(epochs)}};
+}
+
+Checkpoint parse_checkpoint(std::span<const std::byte> bytes) {
+    auto file = parse_safetensors(bytes);
+    Checkpoint checkpoint;
+    checkpoint.fingerprint = file.metadata.at("fingerprint");
+    checkpoint.random = file.metadata.at("random");
+    const auto position = json::parse(file.metadata.at("position"));
+    position.at("epoch").get_to(checkpoint.epoch);
+    position.at("step").get_to(checkpoint.step);
+    position.at("loss_sum").get_to(checkpoint.loss_sum);
+    position.at("best").get_to(checkpoint.best);
+    position.at("best_epoch").get_to(checkpoint.trained.best_epoch);
+    position.at("seconds_in_steps").get_to(checkpoint.trained.seconds_in_steps);
+    position.at("samples").get_to(checkpoint.trained.samples);
+    for (const auto& epoch : position.at("epochs")) {
+        EpochReport report{.epoch = epoch.at(0), .loss = epoch.at(1), .validation_mean_average_precision = {}};
+        if (!epoch.at(2).is_null()) report.validation_mean_average_precision = epoch.at(2).get<double>();
+        checkpoint.trained.epochs.push_back(report);
+    }
+    checkpoint.order = load_order(file.tensors.at(std::string(kOrder)));
+    for (auto& [name, tensor] : file.tensors)
+        for (const auto& [prefix, part] : parts_of(checkpoint))
+            if (name.starts_with(prefix)) part->emplace(name.substr(prefix.size()), std::move(tensor));
+    return checkpoint;
+}
+
+}  // namespace
+
+void write_checkpoint(const std::filesystem::path& path, const Checkpoint& checkpoint) {
+    SafetensorsFile file;
+    file.metadata = {{"fingerprint", checkpoint.fingerprint},
+                     {"random", checkpoint.random},
+                     {"position", position_of(checkpoint).dump()}};
+    file.tensors.emplace(kOrder, store_order(checkpoint.order));
+    for (const auto& [prefix, part] : parts_of(checkpoint))
+        for (const auto& [name, tensor] : *part) file.tensors.emplace(prefix + name, tensor);
+    write_durably(path, serialise_safetensors(file));
+}
+
+std::optional<Checkpoint> read_checkpoint(const std::filesystem::path& path) {
+    std::ifstream stream(path, std::ios::binary);
+    if (!stream) {
+        if (std::filesystem::exists(path)) throw std::runtime_error(fmt::format("{}: cannot be read", path.string()));
+        return std::nullopt;
+    }
+    const std::string text(std::istreambuf_iterator<char>(stream), {});
+    try {
+        return parse_checkpoint(std::as_bytes(std::span(text)));
+    } catch (const std::exception& error) {
+        throw std::runtime_error(fmt::format("{}: is no checkpoint: {}", path.string(), error.what()));
+    }
+}
+
+}  // namespace chorus
