@@ -126,8 +126,8 @@ class RecordingAnalyser {
         Collector collector;
         Metrics metrics(config_.station);
         Pipeline pipeline(config_, bundle_, front_end_, *classifier_, collector, metrics,
-                          [&](const SourceConfig& wanted) {
-                              return open_gstreamer_source({.name = path.string(), .launch = wanted.launch});
+                          [name = path.string()](const SourceConfig& wanted) {
+                              return open_gstreamer_source({.name = name, .launch = wanted.launch});
                           });
         pipeline.start();
         while (!pipeline.wait_finished(1h)) {

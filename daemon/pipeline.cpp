@@ -14,6 +14,7 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr auto kStuckAfter = 30s;    // windows wait and none was scored for so long: the analysis is stuck
+constexpr auto kSettleWithin = 30s;  // a start doesn't wait longer for sound
 constexpr auto kDropInterval = 10s;  // between log lines on what a source lost to overload
 
 bool is_heard(const SourceReport& source) {
@@ -53,6 +54,7 @@ Pipeline::~Pipeline() {
 }
 
 void Pipeline::start() {
+    started_ = std::chrono::steady_clock::now();
     thread_ = std::jthread([this] {
         name_this_thread("analysis");
         try {
@@ -154,8 +156,7 @@ void Pipeline::supervise(MonotonicTime now) {
     {
         const std::lock_guard lock(slots_mutex_);
         for (std::size_t i = 0; i < slots_.size(); ++i) {
-            if (!slots_[i].retired && !slots_[i].runner->config().is_file)
-                fill = std::max(fill, queue_.fill(i));
+            if (!slots_[i].retired && !slots_[i].runner->config().is_file) fill = std::max(fill, queue_.fill(i));
         }
     }
     const double factor = config_.widen_hop ? widener_.update(now, fill * config_.queue_windows) : 1;
@@ -172,21 +173,25 @@ void Pipeline::supervise(MonotonicTime now) {
 
 // Exact counts, at most one line an interval and source.
 void Pipeline::say_drops() {
-    const std::lock_guard lock(slots_mutex_);
-    for (auto& slot : slots_) {
-        const auto report = slot.runner->report();
-        std::int64_t dropped = 0;
-        for (const auto& channel : report.channels)
-            dropped += channel.samples.dropped[static_cast<std::size_t>(DropReason::kOverload)];
-        if (dropped > slot.dropped_said && report.sample_rate_hz > 0) {
-            spdlog::warn(
-                "source {}: analysis falls behind: {} samples dropped since the last such line ({:.1f} "
-                "channel-seconds)",
-                report.name, dropped - slot.dropped_said,
-                static_cast<double>(dropped - slot.dropped_said) / report.sample_rate_hz);
+    std::vector<std::string> lines;  // written without the lock, which the analysis takes for each window
+    {
+        const std::lock_guard lock(slots_mutex_);
+        for (auto& slot : slots_) {
+            const auto report = slot.runner->report();
+            std::int64_t dropped = 0;
+            for (const auto& channel : report.channels)
+                dropped += channel.samples.dropped[static_cast<std::size_t>(DropReason::kOverload)];
+            if (dropped > slot.dropped_said && report.sample_rate_hz > 0) {
+                lines.push_back(
+                    fmt::format("source {}: analysis falls behind: {} samples dropped since the last such line ({:.1f} "
+                                "channel-seconds)",
+                                report.name, dropped - slot.dropped_said,
+                                static_cast<double>(dropped - slot.dropped_said) / report.sample_rate_hz));
+            }
+            slot.dropped_said = dropped;
         }
-        slot.dropped_said = dropped;
     }
+    for (const auto& line : lines) spdlog::warn("{}", line);
 }
 
 bool Pipeline::wait_finished(std::chrono::milliseconds timeout) {
@@ -253,6 +258,13 @@ bool Pipeline::all_sources_heard() const {
 bool Pipeline::any_source_heard() const {
     const auto reports = sources();
     return std::any_of(reports.begin(), reports.end(), &is_heard);
+}
+
+bool Pipeline::settled(MonotonicTime now) const {
+    const auto reports = sources();
+    return now - started_ >= kSettleWithin || std::any_of(reports.begin(), reports.end(), &is_heard) ||
+           std::none_of(reports.begin(), reports.end(),
+                        [](const auto& source) { return source.state == SourceState::kStarting; });
 }
 
 void Pipeline::analyse() {

@@ -67,6 +67,8 @@ class Pipeline {
     bool all_sources_heard() const;
     /// At least one has.
     bool any_source_heard() const;
+    /// At least one has, or none will soon: all are down, or half a minute has passed since the start.
+    bool settled(MonotonicTime now) const;
 
   private:
     struct Slot {
@@ -101,6 +103,7 @@ class Pipeline {
     HopWidener widener_;
     std::atomic<double> hop_factor_{1};
     MonotonicTime next_drops_{};
+    MonotonicTime started_{};
 
     std::mutex detection_mutex_;  // guards next_detection_
     std::optional<DetectionConfig> next_detection_;

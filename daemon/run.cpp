@@ -27,7 +27,6 @@ using namespace std::chrono_literals;
 constexpr auto kTick = 200ms;       // between looks at signals and at the parts
 constexpr auto kPatience = 30s;     // for a part's thread to go round its loop
 constexpr auto kStatusEvery = 10s;  // between status lines for the service manager
-constexpr auto kFirstSound = 30s;   // for a first source to give sound before the service is called ready without
 constexpr auto kDrainTime = 500ms;  // what is queued may still be analysed for so long after a stop signal
 
 // Before any thread exists, so that all inherit it and only wait_for_signal() sees them.
@@ -107,8 +106,9 @@ std::string status_line(const Pipeline& pipeline, const Feed& feed) {
             seconds += static_cast<double>(channel.samples.analysed) / std::max(source.sample_rate_hz, 1);
     }
     const auto trouble = ill_health(pipeline, feed);
-    return fmt::format("{} of {} sources up, {} channels, {:.1f} channel-hours analysed{}{}", up, sources.size(),
-                       channels, seconds / 3600, trouble.empty() ? "" : "; ", trouble);
+    return fmt::format("{}{} of {} sources up, {} channels, {:.1f} channel-hours analysed{}{}",
+                       pipeline.any_source_heard() ? "" : "no sound yet; ", up, sources.size(), channels,
+                       seconds / 3600, trouble.empty() ? "" : "; ", trouble);
 }
 
 // Takes over what of the configuration file can change while sound flows. With any fault in it all stays as it is.
@@ -178,7 +178,6 @@ int run_service(const std::filesystem::path& config_path) {
 
     ServiceManager manager;
     bool ready = false;
-    const auto ready_by = std::chrono::steady_clock::now() + kFirstSound;
     MonotonicTime next_status{};
     std::string stalled;
     while (!pipeline.finished() && !feed.failed() && !(replay && replay->failed())) {
@@ -193,10 +192,10 @@ int run_service(const std::filesystem::path& config_path) {
         const auto now = std::chrono::steady_clock::now();
         pipeline.supervise(now);
         // Who starts or upgrades the service must not wait for a card that may be plugged in next week.
-        const bool heard = pipeline.any_source_heard();
-        if (!ready && (heard || now >= ready_by)) {
-            if (!heard) spdlog::warn("no source has given sound yet; ready all the same");
+        if (!ready && pipeline.settled(now)) {
+            if (!pipeline.any_source_heard()) spdlog::warn("no source has given sound yet; ready all the same");
             ready = true;
+            manager.status(status_line(pipeline, feed));
             manager.ready();
         }
         const auto reason = stall(pipeline, feed, now);

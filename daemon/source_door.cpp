@@ -53,13 +53,14 @@ std::shared_ptr<SourceDoor::Task> SourceDoor::begin(const std::string& name,
     return task;
 }
 
-SourceDoor::~SourceDoor() {
-    if (!opening_) return;
+void SourceDoor::leave() {
+    const auto task = std::exchange(opening_, nullptr);
+    if (!task) return;
     std::unique_ptr<AudioSource> opened;
     {
-        const std::lock_guard lock(opening_->mutex);
-        opening_->left = true;
-        opened = std::move(opening_->source);
+        const std::lock_guard lock(task->mutex);
+        task->left = true;
+        opened = std::move(task->source);
     }
     close(std::move(opened), {});
 }

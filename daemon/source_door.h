@@ -18,8 +18,8 @@ class SourceDoor {
     using Opener = std::function<std::unique_ptr<AudioSource>(const SourceConfig&)>;
 
     explicit SourceDoor(Opener open) : open_(std::move(open)) {}
-    /// Leaves what hangs to end by itself.
-    ~SourceDoor();
+    /// Leaves.
+    ~SourceDoor() { leave(); }
     SourceDoor(const SourceDoor&) = delete;
     SourceDoor& operator=(const SourceDoor&) = delete;
 
@@ -32,6 +32,9 @@ class SourceDoor {
 
     /// What was opened and is no longer wanted is closed, should it have come. Call now and then.
     void decline();
+
+    /// Leaves an opening that hangs to end by itself: what it opens is closed at once.
+    void leave();
 
     /// What is under way and since when, "opening has taken 12 s so far"; empty: nothing.
     std::string trouble() const;

@@ -49,6 +49,7 @@ void SourceRunner::start() {
     thread_ = std::jthread([this](const std::stop_token& stop) {
         name_this_thread("src:" + config_.name);
         run(stop);
+        door_.leave();  // a runner that was retired lives as long as the pipeline; its device must not stay open
         wiring_.on_end();
     });
 }

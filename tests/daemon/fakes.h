@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <condition_variable>
+#include <memory>
 #include <mutex>
 #include <numbers>
 #include <random>
@@ -134,6 +135,27 @@ inline std::vector<SourceItem> cut_into_blocks(const std::vector<std::vector<flo
     }
     return items;
 }
+
+/// Holds up whoever passes until it is opened. Held by whoever waits, too, as those may outlive a test.
+class Gate {
+  public:
+    void pass() {
+        std::unique_lock lock(mutex_);
+        opened_.wait(lock, [this] { return open_; });
+    }
+    void open() {
+        {
+            const std::lock_guard lock(mutex_);
+            open_ = true;
+        }
+        opened_.notify_all();
+    }
+
+  private:
+    std::mutex mutex_;
+    std::condition_variable opened_;
+    bool open_ = false;
+};
 
 class RecordingSink : public DetectionSink {
   public:

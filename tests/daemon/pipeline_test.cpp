@@ -348,6 +348,41 @@ TEST(Pipeline, TakesSamplesThatAreNoNumbersForSilence) {
     EXPECT_TRUE(std::isfinite(outcome.source.channels[0].level.rms_dbfs));
 }
 
+TEST(Pipeline, IsSettledOnceASourceIsHeardOrNoneWillBeSoon) {
+    const Bundle bundle = tone_bundle();
+    const FrontEnd front_end(bundle.front_end);
+    ToneClassifier classifier;
+    RecordingSink sink;
+    Metrics metrics("test");
+    const auto items = cut_into_blocks({noise_with_tones(16'000, 0.5, {})}, 16'000, [] { return std::size_t{8000}; });
+    const auto gate = std::make_shared<Gate>();
+    auto config = config_for(false);
+    config.silence_timeout = 1h;
+    const auto settles = [&](SourceRunner::Opener open, bool at_once) {
+        Pipeline pipeline(config, bundle, front_end, classifier, sink, metrics, std::move(open));
+        pipeline.start();
+        const auto settled = [&] { return pipeline.settled(std::chrono::steady_clock::now()); };
+        if (!at_once) {
+            EXPECT_FALSE(settled());
+            return pipeline.settled(std::chrono::steady_clock::now() + 30s);
+        }
+        for (int i = 0; i < 6000 && !settled(); ++i) std::this_thread::sleep_for(2ms);
+        return settled();
+    };
+    EXPECT_TRUE(settles([&](const SourceConfig&) { return std::make_unique<ScriptedSource>(items, true); }, true));
+    EXPECT_TRUE(settles(
+        [](const SourceConfig&) -> std::unique_ptr<AudioSource> { throw std::runtime_error("script: gone"); }, true))
+        << "it is down";
+    EXPECT_TRUE(settles(
+        [gate](const SourceConfig&) -> std::unique_ptr<AudioSource> {
+            gate->pass();
+            throw std::runtime_error("script: gone");
+        },
+        false))
+        << "nobody waits for ever";
+    gate->open();
+}
+
 TEST(Pipeline, OpensALiveSourceAgainThatIsSilent) {
     class Silent : public AudioSource {
         SourceItem read(std::chrono::milliseconds) override {

@@ -21,8 +21,12 @@ class EndlessSource : public AudioSource {
         if (stopped_) return EndOfStream{};
         std::this_thread::sleep_for(5ms);
         static const auto sound = noise_with_tones(kRate, 3.0, {{1.0, 2.0}});
-        AudioBlock block{
-            .first_sample = next_, .sample_rate_hz = kRate, .channels = 1, .samples = {}, .capture_time = {}, .received = {}};
+        AudioBlock block{.first_sample = next_,
+                         .sample_rate_hz = kRate,
+                         .channels = 1,
+                         .samples = {},
+                         .capture_time = {},
+                         .received = {}};
         for (int i = 0; i < kRate / 10; ++i)
             block.samples.push_back(sound[static_cast<std::size_t>(next_++) % sound.size()]);
         block.received = std::chrono::steady_clock::now();
@@ -44,9 +48,10 @@ SourceConfig source(const std::string& name, const std::string& launch = "x") {
 }
 
 struct Running {
-    explicit Running(Config config)
-        : pipeline(std::move(config), bundle, front_end, classifier, sink, metrics,
-                   [](const SourceConfig&) { return std::make_unique<EndlessSource>(); }) {}
+    explicit Running(
+        Config config,
+        SourceRunner::Opener open = [](const SourceConfig&) { return std::make_unique<EndlessSource>(); })
+        : pipeline(std::move(config), bundle, front_end, classifier, sink, metrics, std::move(open)) {}
 
     static Config config(std::vector<SourceConfig> sources) {
         Config made;
@@ -111,6 +116,34 @@ TEST(Reload, BeginsAndEndsSourcesAndLeavesTheOthersAlone) {
     std::map<std::string, EventPhase> phases;
     for (const auto& event : running.sink.events()) phases[event_id(event)] = event.phase;
     for (const auto& [id, phase] : phases) EXPECT_EQ(phase, EventPhase::kClose) << id;
+}
+
+TEST(Reload, DoesNotWaitForASourceWhoseOpeningHangs) {
+    const auto gate = std::make_shared<Gate>();
+    const auto closed = std::make_shared<std::atomic<bool>>(false);
+    class Late : public EndlessSource {
+      public:
+        explicit Late(std::shared_ptr<std::atomic<bool>> closed) : closed_(std::move(closed)) {}
+        ~Late() override { *closed_ = true; }
+
+      private:
+        std::shared_ptr<std::atomic<bool>> closed_;
+    };
+    Running running(Running::config({source("hangs"), source("a")}),
+                    [=](const SourceConfig& wanted) -> std::unique_ptr<AudioSource> {
+                        if (wanted.name != "hangs") return std::make_unique<EndlessSource>();
+                        gate->pass();
+                        return std::make_unique<Late>(closed);
+                    });
+    running.pipeline.start();
+    ASSERT_TRUE(running.wait_for([&] { return running.analysed("a") > kRate; }));
+    const auto begun = std::chrono::steady_clock::now();
+    running.pipeline.reload(Running::config({source("a"), source("b")}));
+    EXPECT_LT(std::chrono::steady_clock::now() - begun, 1s);
+    EXPECT_THAT(running.names(), ElementsAre("a", "b"));
+    ASSERT_TRUE(running.wait_for([&] { return running.analysed("b") > kRate; }));
+    gate->open();
+    EXPECT_TRUE(running.wait_for([&] { return closed->load(); })) << "what was opened too late is closed";
 }
 
 TEST(Reload, NewRulesCloseOpenEventsAndHoldFromThenOn) {

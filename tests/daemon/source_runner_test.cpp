@@ -274,27 +274,6 @@ TEST(SourceRunner, IsClosedOutsideItsHours) {
     runner.join();
 }
 
-/// Holds up whoever passes until it is opened.
-class Gate {
-  public:
-    void pass() {
-        std::unique_lock lock(mutex_);
-        opened_.wait(lock, [this] { return open_; });
-    }
-    void open() {
-        {
-            const std::lock_guard lock(mutex_);
-            open_ = true;
-        }
-        opened_.notify_all();
-    }
-
-  private:
-    std::mutex mutex_;
-    std::condition_variable opened_;
-    bool open_ = false;
-};
-
 TEST(SourceRunner, IsDownAndHoldsUpNobodyWhileItsOpeningHangs) {
     const auto gate = std::make_shared<Gate>();
     const auto opened = std::make_shared<std::atomic<int>>(0);

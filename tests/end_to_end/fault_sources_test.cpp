@@ -1,9 +1,16 @@
 // Sources that fail as they do in the field, each beside one that nothing is done to.
 
+#include <arpa/inet.h>
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <gmock/gmock.h>
+#include <netinet/in.h>
 #include <signal.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
+#include <array>
 #include <filesystem>
 #include <fstream>
 
@@ -48,6 +55,65 @@ std::vector<std::string> tcp_sender(int port) {
                     "channels=1 ! tcpserversink host=127.0.0.1 port={}",
                     port));
 }
+
+/// A port of 127.0.0.1 whose queue of connections is full: further ones are neither taken nor refused.
+class FullPort {
+  public:
+    FullPort() {
+        sockaddr_in address{};
+        address.sin_family = AF_INET;
+        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        socklen_t size = sizeof address;
+        auto* const any = reinterpret_cast<sockaddr*>(&address);
+        for (int& fd : fds_) fd = socket(AF_INET, SOCK_STREAM, 0);
+        EXPECT_EQ(bind(fds_[0], any, size), 0);
+        EXPECT_EQ(listen(fds_[0], 0), 0);
+        EXPECT_EQ(getsockname(fds_[0], any, &size), 0);
+        port_ = ntohs(address.sin_port);
+        for (std::size_t i = 1; i < fds_.size(); ++i) {
+            fcntl(fds_[i], F_SETFL, O_NONBLOCK);
+            static_cast<void>(connect(fds_[i], any, size));
+        }
+    }
+    ~FullPort() {
+        for (const int fd : fds_) close(fd);
+    }
+    FullPort(const FullPort&) = delete;
+    FullPort& operator=(const FullPort&) = delete;
+    int port() const { return port_; }
+
+  private:
+    std::array<int, 5> fds_{};
+    int port_ = 0;
+};
+
+/// Where systemd would listen.
+class NotifySocket {
+  public:
+    explicit NotifySocket(const fs::path& path) : fd_(socket(AF_UNIX, SOCK_DGRAM, 0)), path_(path) {
+        sockaddr_un address{};
+        address.sun_family = AF_UNIX;
+        path.string().copy(address.sun_path, sizeof address.sun_path - 1);
+        EXPECT_EQ(bind(fd_, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+        const timeval patience{.tv_sec = 30, .tv_usec = 0};
+        setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    }
+    ~NotifySocket() { close(fd_); }
+    NotifySocket(const NotifySocket&) = delete;
+    NotifySocket& operator=(const NotifySocket&) = delete;
+
+    std::string variable() const { return "NOTIFY_SOCKET=" + path_.string(); }
+    /// The next message; empty when none comes in time.
+    std::string receive() const {
+        std::string text(4096, '\0');
+        text.resize(static_cast<std::size_t>(std::max<ssize_t>(recv(fd_, text.data(), text.size(), 0), 0)));
+        return text;
+    }
+
+  private:
+    int fd_;
+    fs::path path_;
+};
 
 // What every fault of a source must leave alone.
 class FaultOfASource : public testing::Test {
@@ -142,6 +208,43 @@ TEST_F(FaultOfASource, ASenderThatWasKilledIsWaitedFor) {
     expect_down_and_back(
         station, "array", [&] { sender.reset(); },
         [&] { sender = std::make_unique<Process>(tcp_sender(port), station.folder()); });
+}
+
+TEST_F(FaultOfASource, AHostThatAnswersNothingHoldsUpNeitherOthersNorReloadNorStop) {
+    const FullPort host;
+    Station station(tcp_source(host.port()) + kSteady);
+    station.start();
+    ASSERT_TRUE(station.until_logged("array: opening it has taken "));
+    EXPECT_THAT(station.health(), testing::StartsWith("HTTP/1.1 503 "));
+    EXPECT_THAT(station.health(), HasSubstr("source array: array: opening it has taken "));
+    EXPECT_TRUE(station.until_events("steady", 4));
+    station.write_config(std::string(kSteady) + tcp_source(host.port()) + "silence_timeout_seconds = 0.5\n");
+    station.daemon().signal(SIGHUP);
+    ASSERT_TRUE(station.until(
+        "the reload is applied",
+        [](const Scrape& scrape) {
+            return scrape.sum("chorus_config_reloads_total", {{"result", "applied"}}) == 1;
+        },
+        5s));
+    ASSERT_TRUE(station.until("the new one is down", [&](const Scrape& scrape) { return is_down(scrape, "array"); }));
+    EXPECT_TRUE(station.until_events("steady", 4));
+    expect_steady_unharmed(station);
+}
+
+TEST_F(FaultOfASource, TheServiceIsReadyWithoutSoundAndSaysSo) {
+    Station station(source("array",
+                           "launch = 'udpsrc address=127.0.0.1 port=0 ! "
+                           "audio/x-raw,format=S16LE,rate=8000,channels=1'"));
+    const NotifySocket manager(station.folder() / "notify");
+    station.start({manager.variable()});
+    std::string status;
+    for (auto text = manager.receive(); text != "READY=1"; text = manager.receive()) {
+        ASSERT_NE(text, "") << "never ready";
+        if (text.starts_with("STATUS=")) status = text;
+    }
+    EXPECT_THAT(status, HasSubstr("no sound yet"));
+    EXPECT_THAT(status, HasSubstr("array: no sound for 1 s"));
+    station.stop();
 }
 
 TEST_F(FaultOfASource, RateAndChannelCountMayChangeWhileItRuns) {
