@@ -276,14 +276,25 @@ TEST_F(FaultOfASource, BlocksOfAnySizeCutAnywhereGiveTheSameEvents) {
     const std::string sound =
         "interleave name=all channel-positions-from-input=false "
         "audiotestsrc is-live=true wave=saw freq=0.7 ! audio/x-raw,format=S16LE,rate=16000,channels=1 ! all. "
-        "audiotestsrc is-live=true wave=ticks tick-interval=370000000 ! "
+        "audiotestsrc is-live=true wave=triangle freq=2.9 ! "
         "audio/x-raw,format=S16LE,rate=16000,channels=1 ! all. "
-        "audiotestsrc is-live=true wave=ticks sine-periods-per-tick=300 tick-interval=810000000 ! "
+        "audiotestsrc is-live=true wave=square freq=1.3 ! "
         "audio/x-raw,format=S16LE,rate=16000,channels=1 ! all. "
         "all.";
-    Station station(source("whole", "launch = '" + sound + "'") +
-                    source("cut", "launch = '" + sound + " ! rndbuffersize min=1 max=4999 seed=7'"));
-    station.start();
+    const std::string sections = source("whole", "launch = '" + sound + "'") +
+                                 source("cut", "launch = '" + sound + " ! rndbuffersize min=1 max=4999 seed=7'");
+    // GStreamer's interleave deadlocks now and then while it starts (it holds its lock while it asks for caps, which the
+    // bin takes the other way round). The daemon says that the opening hangs; then it is begun anew.
+    std::unique_ptr<Station> begun;
+    const auto hangs = [&] { return begun->daemon().err().find("opening it has taken") != std::string::npos; };
+    for (int attempt = 0; attempt < 6 && (!begun || hangs()); ++attempt) {
+        begun = std::make_unique<Station>(sections);
+        begun->start();
+        ASSERT_TRUE(begun->until("both are open", [&](const Scrape& scrape) {
+            return (is_up(scrape, "whole") && is_up(scrape, "cut")) || hangs();
+        }));
+    }
+    Station& station = *begun;
     ASSERT_TRUE(station.until_events("whole", 30));
     ASSERT_TRUE(station.until_events("cut", 30));
     station.stop();
