@@ -12,7 +12,7 @@
 
 #include "streaming/messaging.h"
 #include "tests/daemon/fakes.h"
-#include "tests/daemon/small_file_system.h"
+#include "tests/end_to_end/small_disk.h"
 #include "tests/temporary_folder.h"
 
 namespace chorus {
@@ -142,8 +142,8 @@ TEST(Feed, HoldsEventsBackWhileTheJournalRefusesAndLosesNone) {
 
 TEST(Feed, StartsOnAReadOnlyDiskAndPublishesOnceItCanBeWritten) {
     const TemporaryFolder folder;
-    SmallFileSystem disk(folder / "disk");
-    if (!disk.is_mounted()) GTEST_SKIP() << "no small file system can be mounted here";
+    const auto disk = small_disk(folder / "disk");
+    if (!disk) GTEST_SKIP() << "no small file system can be mounted here";
     const auto journal = folder / "disk/j.db";
     {
         Running running(journal);
@@ -151,7 +151,7 @@ TEST(Feed, StartsOnAReadOnlyDiskAndPublishesOnceItCanBeWritten) {
         running.feed.on_event(event_at(7));  // left open
         running.next_event();
     }
-    ASSERT_TRUE(disk.set_read_only(true));
+    disk->set_read_only(true);
     Running running(journal);
     running.start();
     EXPECT_NE(running.feed.journal_fault(), "");
@@ -162,7 +162,7 @@ TEST(Feed, StartsOnAReadOnlyDiskAndPublishesOnceItCanBeWritten) {
         status = nlohmann::json::parse(running.message.body);
         EXPECT_TRUE(status["journal"]["error"].is_string());
     }
-    ASSERT_TRUE(disk.set_read_only(false));
+    disk->set_read_only(false);
     for (int seq = 2; seq <= 12; ++seq) EXPECT_EQ(running.next_event()["seq"], seq);
     running.feed.stop();
     EXPECT_EQ(running.feed.journal_fault(), "");

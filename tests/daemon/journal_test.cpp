@@ -9,7 +9,8 @@
 #include <fstream>
 
 #include "daemon/time_format.h"
-#include "tests/daemon/small_file_system.h"
+#include "tests/daemon/frozen_folder.h"
+#include "tests/end_to_end/small_disk.h"
 #include "tests/temporary_folder.h"
 
 namespace chorus {
@@ -273,12 +274,12 @@ TEST(Journal, TriesAgainWhatCannotBeSetAside) {
 
 TEST(Journal, WaitsForADiskThatIsReadOnlyAtTheStart) {
     const TemporaryFolder folder;
-    SmallFileSystem disk(folder / "disk");
-    if (!disk.is_mounted()) GTEST_SKIP() << "no small file system can be mounted here";
+    const auto disk = small_disk(folder / "disk");
+    if (!disk) GTEST_SKIP() << "no small file system can be mounted here";
     const auto path = folder / "disk/state/j.db";
     std::int64_t last = 0;
     for (const bool first_start : {true, false}) {
-        ASSERT_TRUE(disk.set_read_only(true));
+        disk->set_read_only(true);
         Journal journal({.path = path});
         EXPECT_THROW(journal.open(), SqliteError);
         EXPECT_THROW(append(journal, 1), SqliteError);
@@ -286,7 +287,7 @@ TEST(Journal, WaitsForADiskThatIsReadOnlyAtTheStart) {
         if (!first_start) {
             EXPECT_THROW(Journal({.path = path}), std::runtime_error) << "two would wait to write it";
         }
-        ASSERT_TRUE(disk.set_read_only(false));
+        disk->set_read_only(false);
         journal.open();
         EXPECT_EQ(journal.last_seq(), last);
         append(journal, 3);
@@ -297,16 +298,16 @@ TEST(Journal, WaitsForADiskThatIsReadOnlyAtTheStart) {
 
 TEST(Journal, WaitsForADiskThatIsFullAtTheStart) {
     const TemporaryFolder folder;
-    SmallFileSystem disk(folder / "disk");
-    if (!disk.is_mounted()) GTEST_SKIP() << "no small file system can be mounted here";
+    const auto disk = small_disk(folder / "disk");
+    if (!disk) GTEST_SKIP() << "no small file system can be mounted here";
     const auto path = folder / "disk/state/j.db";
     std::int64_t last = 0;
     for (int start = 0; start < 2; ++start) {
-        disk.fill();
+        disk->fill();
         Journal journal({.path = path});
         EXPECT_THROW(journal.open(), SqliteError);
         EXPECT_THROW(append(journal, 1), SqliteError);
-        disk.make_room();
+        disk->make_room();
         journal.open();
         EXPECT_EQ(journal.last_seq(), last);
         append(journal, 3);

@@ -44,6 +44,20 @@ Outcome analyse(const Config& config, const std::vector<SourceItem>& items, bool
     return {sink.events(), pipeline.sources()[0]};
 }
 
+// A live source that plays the script and is gone then.
+SourceRunner::Opener once(const std::vector<SourceItem>& items) {
+    return [items, opened = std::make_shared<std::atomic<int>>(0)](const SourceConfig&) {
+        if ((*opened)++ > 0) throw std::runtime_error("script: the device is gone");
+        return std::make_unique<ScriptedSource>(items, true);
+    };
+}
+
+bool goes_down(const Pipeline& pipeline) {
+    const auto down = [&] { return pipeline.sources()[0].state == SourceState::kDown; };
+    for (int i = 0; i < 6000 && !down(); ++i) std::this_thread::sleep_for(10ms);
+    return down();
+}
+
 // Messages of one channel, without what the wall clock says.
 std::vector<std::string> messages(const std::vector<Event>& events, int channel) {
     std::vector<std::string> lines;
@@ -219,16 +233,9 @@ TEST(Pipeline, DropsTheOldestLiveSoundWhenAnalysisFallsBehindAndCountsIt) {
     classifier.hold(true);
     RecordingSink sink;
     Metrics metrics(config.station);
-    std::atomic<int> opened{0};
-    Pipeline pipeline(config, bundle, front_end, classifier, sink, metrics,
-                      [&](const SourceConfig&) -> std::unique_ptr<AudioSource> {
-                          if (opened++ > 0) throw std::runtime_error("script: the device is gone");
-                          return std::make_unique<ScriptedSource>(items, true);
-                      });
+    Pipeline pipeline(config, bundle, front_end, classifier, sink, metrics, once(items));
     pipeline.start();
-    const auto down = [&] { return pipeline.sources()[0].state == SourceState::kDown; };
-    for (int i = 0; i < 6000 && !down(); ++i) std::this_thread::sleep_for(10ms);
-    ASSERT_TRUE(down()) << "a live source that ends is down and tried again";
+    ASSERT_TRUE(goes_down(pipeline)) << "a live source that ends is down and tried again";
     const auto held = pipeline.sources()[0].channels[0].samples;
     EXPECT_TRUE(held.balanced());
     EXPECT_EQ(held.in, 20 * rate);
@@ -256,16 +263,9 @@ TEST(Pipeline, HasRoomForEachChannelOfASource) {
     classifier.hold(true);
     RecordingSink sink;
     Metrics metrics(config.station);
-    std::atomic<int> opened{0};
-    Pipeline pipeline(config, bundle, front_end, classifier, sink, metrics,
-                      [&](const SourceConfig&) -> std::unique_ptr<AudioSource> {
-                          if (opened++ > 0) throw std::runtime_error("script: the device is gone");
-                          return std::make_unique<ScriptedSource>(items, true);
-                      });
+    Pipeline pipeline(config, bundle, front_end, classifier, sink, metrics, once(items));
     pipeline.start();
-    const auto down = [&] { return pipeline.sources()[0].state == SourceState::kDown; };
-    for (int i = 0; i < 6000 && !down(); ++i) std::this_thread::sleep_for(10ms);
-    ASSERT_TRUE(down());
+    ASSERT_TRUE(goes_down(pipeline));
     pipeline.supervise(std::chrono::steady_clock::now());
     classifier.hold(false);
     pipeline.stop(30s);

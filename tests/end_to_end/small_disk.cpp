@@ -5,7 +5,6 @@
 
 #include <fstream>
 #include <stdexcept>
-#include <vector>
 
 #include "tests/end_to_end/process.h"
 
@@ -14,12 +13,6 @@ namespace {
 
 namespace fs = std::filesystem;
 constexpr const char* kSize = "8M";  // ext4 makes none much smaller
-
-std::string run(const std::vector<std::string>& command) {
-    const auto finished = run_program(command, fs::temp_directory_path());
-    if (finished.status != 0) throw std::runtime_error(fmt::format("{}: {}", command[0], finished.err));
-    return finished.out;
-}
 
 }  // namespace
 
@@ -41,6 +34,13 @@ SmallDisk::~SmallDisk() {
     } catch (const std::exception&) {
         // The test's folder stays; the test has failed already or has no daemon left that writes there.
     }
+}
+
+// What a command says lies beside the disk, in a folder of this test alone.
+std::string SmallDisk::run(const std::vector<std::string>& command) const {
+    const auto finished = run_program(command, folder_.parent_path());
+    if (finished.status != 0) throw std::runtime_error(fmt::format("{}: {}", command[0], finished.err));
+    return finished.out;
 }
 
 void SmallDisk::mount() const {
@@ -82,9 +82,17 @@ void SmallDisk::set_read_only(bool read_only) {
 
 void SmallDisk::repair() {
     unmount();
-    const auto finished = run_program({"e2fsck", "-f", "-y", image_}, fs::temp_directory_path());
+    const auto finished = run_program({"e2fsck", "-f", "-y", image_}, folder_.parent_path());
     if (finished.status > 1) throw std::runtime_error("e2fsck: " + finished.out);  // 1: repaired
     mount();
+}
+
+std::unique_ptr<SmallDisk> small_disk(const fs::path& folder) {
+    try {
+        return std::make_unique<SmallDisk>(SmallDisk::Kind::kMemory, folder);
+    } catch (const std::runtime_error&) {
+        return nullptr;
+    }
 }
 
 }  // namespace chorus

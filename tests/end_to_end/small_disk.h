@@ -1,6 +1,9 @@
 #pragma once
 
 #include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
 
 namespace chorus {
 
@@ -28,6 +31,7 @@ class SmallDisk {
     void repair();
 
   private:
+    std::string run(const std::vector<std::string>& command) const;
     void mount() const;
     void unmount() const;
 
@@ -35,5 +39,8 @@ class SmallDisk {
     std::filesystem::path folder_;
     std::filesystem::path image_;
 };
+
+/// One in memory on `folder`; null where that is not allowed.
+std::unique_ptr<SmallDisk> small_disk(const std::filesystem::path& folder);
 
 }  // namespace chorus
