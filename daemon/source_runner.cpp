@@ -23,7 +23,7 @@ constexpr auto kTurn = 500ms;        // between turns while nothing is read
 constexpr auto kLook = 1s;           // between looks at the kernel's clock, the schedule and what is to be summed up
 constexpr auto kOpening = 50ms;      // between turns while the source is being opened
 constexpr auto kClosing = 1500ms;    // for the source to be closed; then it is left to that
-constexpr auto kHoursGrace = 2s;     // at either end of a schedule's hours sound may be missing for so long
+constexpr auto kHoursGrace = 2s;     // sound may stay away for so long at the end of a schedule's hours
 
 }  // namespace
 
@@ -34,6 +34,14 @@ SourceRunner::SourceRunner(std::size_t index, SourceConfig config, Wiring wiring
       silence_timeout_(config_.silence_timeout.value_or(wiring_.silence_timeout)),
       door_(wiring_.open),
       log_(config_.name),
+      cutter_({.source = index_,
+               .front_end = wiring_.front_end,
+               .queue = wiring_.queue,
+               .queue_windows = wiring_.queue_windows,
+               .hop_seconds = wiring_.hop_seconds,
+               .ledger = ledger_,
+               .stamp = [this](Window& window) { stamp(window); },
+               .stopping = [this] { return stopping_.load(); }}),
       last_turn_(std::chrono::steady_clock::now()) {
     report_.name = config_.name;
     report_.live = !config_.is_file;
@@ -95,7 +103,7 @@ void SourceRunner::run(const std::stop_token& stop) {
             throw std::runtime_error(fmt::format("{}: the stream ended", config_.name));
         } catch (const std::exception&) {
             const auto message = current_exception_message();
-            end_stretch(config_.is_file ? DropReason::kError : DropReason::kShort);
+            cutter_.end_stretch(config_.is_file ? DropReason::kError : DropReason::kShort);
             if (config_.is_file) {
                 log_.given_up(message);
                 return enter(SourceState::kFailed, message);
@@ -107,7 +115,7 @@ void SourceRunner::run(const std::stop_token& stop) {
             if (!wait(stop, pause)) break;
         }
     }
-    end_stretch(DropReason::kShutdown);
+    cutter_.end_stretch(DropReason::kShutdown);
     enter(SourceState::kEnded, "");
 }
 
@@ -161,7 +169,7 @@ SourceRunner::Outcome SourceRunner::listen(const std::stop_token& stop) {
         }
     }
     if (stop.stop_requested()) return Outcome::kStopped;
-    end_stretch(DropReason::kShort);
+    cutter_.end_stretch(DropReason::kShort);
     return outcome;
 }
 
@@ -205,7 +213,7 @@ void SourceRunner::resume(const AudioBlock& block) {
     const auto begun = block.received - std::chrono::duration_cast<MonotonicTime::duration>(std::chrono::duration<double>(
                                             static_cast<double>(block.frames()) / block.sample_rate_hz));
     const auto missing = samples_missing(begun);
-    if (position_ > 0 && after_hours_ && begun - received_ < kHoursGrace) {
+    if (position_ > 0 && after_hours_ && begun - received_ < silence_timeout_) {
         position_ += missing;
         clock_.restart();
     } else if (position_ > 0) {
@@ -223,14 +231,13 @@ void SourceRunner::miss(std::int64_t samples, const char* reason) {
 
 void SourceRunner::take(const AudioBlock& block) {
     const bool format_changed =
-        block.sample_rate_hz != sample_rate_hz_ || static_cast<std::size_t>(block.channels) != channels_.size();
-    if (channels_.empty() || format_changed) begin_stretch(block);
+        block.sample_rate_hz != sample_rate_hz_ || block.channels != cutter_.channels();
+    if (format_changed) begin_stretch(block);
 
     const std::int64_t first_sample = index_offset_ + block.first_sample;
     if (live_ && block.capture_time) observe_clock(block, first_sample);
     received_ = block.received;
-    const double hop_factor = live_ ? wiring_.hop_factor.load() : 1.0;
-    for (auto& channel : channels_) channel.widen_hop(hop_factor);
+    cutter_.widen_hop(live_ ? wiring_.hop_factor.load() : 1.0);
     status_.sound(block.received);
 
     const auto frames = static_cast<std::size_t>(block.frames());
@@ -244,16 +251,16 @@ void SourceRunner::take(const AudioBlock& block) {
         const int number = static_cast<int>(channel);
         const Level level = health_->push(number, channel_samples_);
         ledger_.heard(number, block.frames(), level.rms_dbfs, level.clipped);
-        channels_[channel].push(channel_samples_, [&](Window&& window) { keep(number, std::move(window)); });
+        cutter_.cut(number, channel_samples_);
     }
-    put_in_order();
+    cutter_.push_all();
     tell_faults(health_->review());
     position_ = first_sample + block.frames();
 
     const std::lock_guard lock(mutex_);
     report_.last_sample = block.received;
     report_.sample_rate_hz = sample_rate_hz_;
-    report_.hop_seconds = channels_[0].hop_seconds();
+    report_.hop_seconds = cutter_.hop_seconds();
     report_.clock_drift_ppm = clock_.drift_ppm();
 }
 
@@ -271,7 +278,7 @@ void SourceRunner::observe_clock(const AudioBlock& block, std::int64_t first_sam
 }
 
 void SourceRunner::skip(const Gap& gap) {
-    end_stretch(DropReason::kShort);
+    cutter_.end_stretch(DropReason::kShort);
     position_ += gap.samples;
     if (!gap.known) clock_.restart();
     const double seconds = gap.sample_rate_hz > 0 ? static_cast<double>(gap.samples) / gap.sample_rate_hz : 0.0;
@@ -286,7 +293,7 @@ void SourceRunner::skip(const Gap& gap) {
 }
 
 void SourceRunner::begin_stretch(const AudioBlock& block) {
-    end_stretch(DropReason::kShort);
+    cutter_.end_stretch(DropReason::kShort);
     const std::int64_t first_sample = index_offset_ + block.first_sample;
     if (config_.is_file && config_.start && block.sample_rate_hz != sample_rate_hz_) {
         const auto time =
@@ -299,70 +306,18 @@ void SourceRunner::begin_stretch(const AudioBlock& block) {
         status_.channel_faults("");
     }
     sample_rate_hz_ = block.sample_rate_hz;
-    ledger_.ensure_channels(block.channels);
-    wiring_.queue.set_capacity(index_, static_cast<std::size_t>(wiring_.queue_windows * block.channels));
-    channels_.clear();
-    channels_.reserve(static_cast<std::size_t>(block.channels));
     try {
-        for (int channel = 0; channel < block.channels; ++channel) {
-            channels_.emplace_back(wiring_.front_end, sample_rate_hz_, wiring_.hop_seconds, first_sample);
-        }
+        cutter_.begin_stretch(block.channels, sample_rate_hz_, first_sample, live_);
     } catch (const std::invalid_argument&) {
-        channels_.clear();
         std::throw_with_nested(std::runtime_error(config_.name));
     }
 }
 
-// Lets the last windows out and marks the end, so that open events are closed. `rest`: how sound that no window holds
-// is booked.
-void SourceRunner::end_stretch(DropReason rest) {
-    if (channels_.empty()) return;
-    for (std::size_t channel = 0; channel < channels_.size(); ++channel) {
-        const int number = static_cast<int>(channel);
-        std::int64_t left = channels_[channel].unbooked();
-        if (rest != DropReason::kShutdown) {
-            left = channels_[channel].finish([&](Window&& window) { keep(number, std::move(window)); });
-        }
-        if (left > 0) ledger_.dropped(number, left, rest);
-    }
-    put_in_order();
-    for (std::size_t channel = 0; channel < channels_.size(); ++channel) put(static_cast<int>(channel), Window{});
-    channels_.clear();
-    ++stretch_;
-}
-
-void SourceRunner::keep(int channel, Window window) {
-    window.channel = channel;
-    cut_.push_back(std::move(window));
-}
-
-// By start, then channel, so that the order of events over all channels is the same for any block sizes.
-void SourceRunner::put_in_order() {
-    std::stable_sort(cut_.begin(), cut_.end(),
-                     [](const Window& a, const Window& b) { return a.start_sample < b.start_sample; });
-    for (auto& window : cut_) put(window.channel, std::move(window));
-    cut_.clear();
-}
-
-void SourceRunner::put(int channel, Window window) {
-    const auto end_sample = window.end_sample;
-    window.source = index_;
-    window.channel = channel;
-    window.stretch = stretch_;
-    window.hop_seconds = channels_.empty() ? wiring_.hop_seconds : channels_[0].hop_seconds();
+void SourceRunner::stamp(Window& window) const {
     window.end_time = clock_.utc(window.end_sample);
     window.clock_synced = clock_synced_;
     window.clock_drift_ppm = clock_.drift_ppm();
     window.received = received_;
-    window.queued = std::chrono::steady_clock::now();
-    const auto refused = live_ ? wiring_.queue.push_drop_oldest(index_, std::move(window))
-                               : wiring_.queue.push_wait(index_, std::move(window));
-    if (!refused || refused->booked_samples == 0) return;
-    // A closed queue hands back the very window: either all is being stopped, or the analysis has failed.
-    const bool closed =
-        refused->channel == channel && refused->stretch == stretch_ && refused->end_sample == end_sample;
-    const auto reason = stopping_ ? DropReason::kShutdown : closed ? DropReason::kError : DropReason::kOverload;
-    ledger_.dropped(refused->channel, refused->booked_samples, reason);
 }
 
 // The thread's round: shows that it is alive, and looks now and then at what changes slowly.

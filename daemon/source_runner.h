@@ -10,7 +10,6 @@
 #include <thread>
 #include <vector>
 
-#include "daemon/channel_analyser.h"
 #include "daemon/channel_health.h"
 #include "daemon/config.h"
 #include "daemon/ledger.h"
@@ -19,6 +18,7 @@
 #include "daemon/source_status.h"
 #include "daemon/time_format.h"
 #include "daemon/window.h"
+#include "daemon/window_cutter.h"
 #include "model/front_end.h"
 #include "streaming/audio_source.h"
 #include "streaming/lane_queue.h"
@@ -97,10 +97,7 @@ class SourceRunner {
     void observe_clock(const AudioBlock& block, std::int64_t first_sample);
     void skip(const Gap& gap);
     void begin_stretch(const AudioBlock& block);
-    void end_stretch(DropReason rest);
-    void keep(int channel, Window window);
-    void put_in_order();
-    void put(int channel, Window window);
+    void stamp(Window& window) const;
     void turn();
     void enter(SourceState state, const std::string& error);
     void tell_state();
@@ -116,15 +113,13 @@ class SourceRunner {
     // Of the thread alone.
     SourceDoor door_;
     SourceLog log_;
-    std::vector<ChannelAnalyser> channels_;
+    WindowCutter cutter_;
     std::vector<float> channel_samples_;
     std::optional<ChannelHealth> health_;
-    std::vector<Window> cut_;  // from the block at hand
     SampleClock clock_;
     SourceStatus status_;
     std::int64_t position_ = 0;      // the source's index of the next sample
     std::int64_t index_offset_ = 0;  // of the open AudioSource's own index
-    std::int64_t stretch_ = 0;
     int sample_rate_hz_ = 0;
     bool live_ = true;
     bool sender_time_ = false;
