@@ -65,7 +65,22 @@ void SourceDoor::leave() {
     close(std::move(opened), {});
 }
 
+// Leaves what hangs beyond hope.
+void SourceDoor::despair() {
+    std::erase_if(left_, [](const auto& task) { return task->wait({}); });
+    const auto hopeless = [&](const std::shared_ptr<Task>& task) {
+        return task && std::chrono::steady_clock::now() - task->begun > hopeless_ && left_.size() < kMostLeft &&
+               !task->wait({});
+    };
+    if (hopeless(closing_)) left_.push_back(std::exchange(closing_, nullptr));
+    if (hopeless(opening_)) {
+        left_.push_back(opening_);
+        leave();
+    }
+}
+
 std::unique_ptr<AudioSource> SourceDoor::open(const SourceConfig& config, std::chrono::milliseconds patience) {
+    despair();
     if (closing_) {
         if (!closing_->wait(patience)) return nullptr;
         closing_.reset();
@@ -99,7 +114,10 @@ std::string SourceDoor::trouble() const {
     const auto& task = closing_ ? closing_ : opening_;
     if (!task) return "";
     const auto seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - task->begun).count();
-    return fmt::format("{} has taken {:.0f} s so far", closing_ ? "closing it" : "opening it", seconds);
+    auto text = fmt::format("{} has taken {:.0f} s so far", closing_ ? "closing it" : "opening it", seconds);
+    if (left_.size() == 1) text += ", 1 earlier attempt hangs";
+    if (left_.size() > 1) text += fmt::format(", {} earlier attempts hang", left_.size());
+    return text;
 }
 
 }  // namespace chorus

@@ -1,9 +1,11 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "daemon/config.h"
 #include "streaming/audio_source.h"
@@ -11,13 +13,16 @@
 namespace chorus {
 
 /// Opens and closes a source's AudioSource. Either may hang in a system call for minutes or for ever (a host that
-/// swallows packets, a driver), so each is done by a thread of its own, and at most one of them is under way: what hangs
-/// keeps its source from being opened again, and nothing else. One thread.
+/// swallows packets, a driver, a deadlock), so each is done by a thread of its own, and one at a time: what hangs keeps
+/// its source from being opened again, and nothing else. After `hopeless` it is left to hang and the source opened
+/// anew, unless kMostLeft hang already. One thread.
 class SourceDoor {
   public:
     using Opener = std::function<std::unique_ptr<AudioSource>(const SourceConfig&)>;
+    static constexpr std::size_t kMostLeft = 3;
 
-    explicit SourceDoor(Opener open) : open_(std::move(open)) {}
+    explicit SourceDoor(Opener open, std::chrono::milliseconds hopeless = std::chrono::minutes(1))
+        : open_(std::move(open)), hopeless_(hopeless) {}
     /// Leaves.
     ~SourceDoor() { leave(); }
     SourceDoor(const SourceDoor&) = delete;
@@ -36,16 +41,20 @@ class SourceDoor {
     /// Leaves an opening that hangs to end by itself: what it opens is closed at once.
     void leave();
 
-    /// What is under way and since when, "opening has taken 12 s so far"; empty: nothing.
+    /// What is under way and since when, "opening it has taken 12 s so far, 1 earlier attempt hangs"; empty: nothing.
     std::string trouble() const;
 
   private:
     struct Task;
     std::shared_ptr<Task> begin(const std::string& name, std::function<std::unique_ptr<AudioSource>()> work) const;
 
+    void despair();
+
     const Opener open_;
+    const std::chrono::milliseconds hopeless_;
     std::shared_ptr<Task> opening_;
     std::shared_ptr<Task> closing_;
+    std::vector<std::shared_ptr<Task>> left_;  // that hung
 };
 
 }  // namespace chorus

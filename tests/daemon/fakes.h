@@ -3,11 +3,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <chrono>
 #include <condition_variable>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <numbers>
 #include <random>
+#include <thread>
 #include <vector>
 
 #include "daemon/pipeline.h"
@@ -137,6 +140,15 @@ inline std::vector<SourceItem> cut_into_blocks(const std::vector<std::vector<flo
 }
 
 /// Holds up whoever passes until it is opened. Held by whoever waits, too, as those may outlive a test.
+/// Whether `holds` comes true within half a minute or so.
+inline bool eventually(const std::function<bool()>& holds) {
+    for (int i = 0; i < 15'000; ++i) {
+        if (holds()) return true;
+        std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    }
+    return false;
+}
+
 class Gate {
   public:
     void pass() {

@@ -17,11 +17,6 @@ using testing::HasSubstr;
 
 constexpr int kRate = 16'000;
 
-bool eventually(const std::function<bool()>& holds) {
-    for (int i = 0; i < 15'000 && !holds(); ++i) std::this_thread::sleep_for(2ms);
-    return holds();
-}
-
 Config config_for(const std::string& name, bool file = false) {
     Config config;
     config.station = "test";
