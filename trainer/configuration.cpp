@@ -166,10 +166,12 @@ std::string toml_value(std::string_view value) {
     if (plain) return std::string(value);
     std::string text = "\"";
     for (const char c : value) {
-        if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f)
+        if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
             text += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
-        else
-            text += (c == '"' || c == '\\' ? "\\" : "") + std::string(1, c);
+            continue;
+        }
+        if (c == '"' || c == '\\') text += '\\';
+        text += c;
     }
     return text + '"';
 }
