@@ -33,8 +33,8 @@ TEST_P(FeatureStreamCases, WindowsEqualClipsOfTheResampledSound) {
     FeatureStream stream(front_end, rate_hz, window_hop);
     std::vector<float> features(front_end.parameters().feature_size());
     std::int64_t start = 0;
-    const auto take = [&] {
-        for (; start + window <= stream.available(); start += window_hop) {
+    const auto take = [&, hop = window_hop] {
+        for (; start + window <= stream.available(); start += hop) {
             stream.window(start, features);
             ASSERT_EQ(features, clip_features(front_end, resampled, start)) << "window at " << start;
         }
