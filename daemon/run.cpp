@@ -4,6 +4,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <optional>
 
@@ -29,14 +30,26 @@ constexpr auto kPatience = 30s;     // for a part's thread to go round its loop
 constexpr auto kStatusEvery = 10s;  // between status lines for the service manager
 constexpr auto kDrainTime = 500ms;  // what is queued may still be analysed for so long after a stop signal
 
-// Before any thread exists, so that all inherit it and only wait_for_signal() sees them.
+constexpr std::array kSignals = {SIGTERM, SIGINT, SIGHUP};
+
+pthread_t main_thread;
+
+extern "C" void pass_to_main_thread(int signal) {
+    pthread_kill(main_thread, signal);
+}
+
+// Threads inherit the block, so that only wait_for_signal() sees them. Those that a library began as it was loaded (a
+// BLAS does) have no block: there a handler passes them on, in place of the end of the process.
 sigset_t block_signals() {
     sigset_t signals;
     sigemptyset(&signals);
-    sigaddset(&signals, SIGTERM);
-    sigaddset(&signals, SIGINT);
-    sigaddset(&signals, SIGHUP);
+    for (const int signal : kSignals) sigaddset(&signals, signal);
     pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+    main_thread = pthread_self();
+    struct sigaction action{};
+    action.sa_handler = pass_to_main_thread;
+    action.sa_flags = SA_RESTART;
+    for (const int signal : kSignals) sigaction(signal, &action, nullptr);
     signal(SIGPIPE, SIG_IGN);
     return signals;
 }

@@ -3,7 +3,10 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
+#include <cstdint>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -79,6 +82,30 @@ TEST(FaultOfTheConfiguration, OnReloadKeepsTheLastGoodOne) {
     EXPECT_TRUE(station.until_events("steady", 4));
     station.stop();
     expect_whole_journal(station);
+}
+
+// The kernel gives a signal to any thread that doesn't block it.
+TEST(Signals, AreHeardWhicheverThreadTheyComeTo) {
+    Station station(kSteady);
+    station.start();
+    ASSERT_TRUE(station.until_events("steady", 2));
+    const auto pid = station.daemon().pid();
+    int reloads = 0;
+    for (const auto& thread : fs::directory_iterator(fmt::format("/proc/{}/task", pid))) {
+        std::ifstream status(thread.path() / "status");
+        std::uint64_t blocked = 0;
+        for (std::string word; status >> word;) {
+            if (word == "SigBlk:") status >> std::hex >> blocked;
+        }
+        if ((blocked >> (SIGHUP - 1) & 1U) != 0) continue;
+        const auto id = std::stoi(thread.path().filename());
+        ASSERT_EQ(syscall(SYS_tgkill, pid, id, SIGHUP), 0);
+        ++reloads;
+        ASSERT_TRUE(station.until("it reloads", [&](const Scrape& scrape) {
+            return scrape.sum("chorus_config_reloads_total") == reloads;
+        }));
+    }
+    station.stop();
 }
 
 // 5 times, 50 with CHORUS_LONG=1.

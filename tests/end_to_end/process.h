@@ -24,6 +24,7 @@ class Process {
     Process& operator=(const Process&) = delete;
 
     void signal(int number) const;
+    pid_t pid() const { return pid_; }
     /// What it has written to stderr so far.
     std::string err() const;
     std::string out() const;
