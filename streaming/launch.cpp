@@ -53,12 +53,9 @@ std::string file_uri(const std::string& path) {
     return uri;
 }
 
-// Host, or host and port: what stands before the path when there is no user in the URL.
-bool looks_like_host(std::string_view authority) {
-    const auto colon = authority.front() == '[' ? authority.find("]:") : authority.find(':');
-    if (colon == std::string_view::npos) return true;
-    const auto port = authority.substr(authority.find(':', colon) + 1);
-    return std::all_of(port.begin(), port.end(), [](char c) { return g_ascii_isdigit(c); });
+// Without a user, or what may be one: "frog:12" may be a host and its port, or a user and a password's beginning.
+bool is_plain_host(std::string_view authority) {
+    return authority.starts_with('[') || authority.find_first_of(":@") == std::string_view::npos;
 }
 
 }  // namespace
@@ -124,15 +121,12 @@ std::string redact_urls(std::string_view text) {
         auto url_end = std::min(after("\"'`<>", begin), word_end);
         const auto authority = text.substr(begin, std::min(after("/?#", begin), url_end) - begin);
 
-        // A password may hold a slash, a question mark or a quote that should have been escaped: where what looks like
-        // host and port is neither, the user's part reaches to the word's last @.
+        // A password may hold a slash, a question mark or a quote that should have been escaped. So whatever stands
+        // before the word's last @ is taken for the user's part, unless a plain host comes first: better a path lost
+        // than a password told.
         auto host = begin;
-        if (const auto at = authority.rfind('@'); at != std::string_view::npos) {
-            host = begin + at + 1;
-        } else if (!authority.empty() && !looks_like_host(authority)) {
-            const auto last_at = text.substr(begin, word_end - begin).rfind('@');
-            if (last_at != std::string_view::npos) host = begin + last_at + 1;
-        }
+        const auto last_at = text.substr(begin, word_end - begin).rfind('@');
+        if (last_at != std::string_view::npos && !is_plain_host(authority)) host = begin + last_at + 1;
         url_end = std::max(url_end, std::min(after("\"'`<>", host), word_end));
         const auto query = std::min(after("?", host), url_end);
 

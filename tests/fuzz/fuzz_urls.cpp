@@ -16,14 +16,20 @@ constexpr std::string_view kSecret = "TADPOLE";
 void check_redaction(const std::string& text) {
     const auto once = chorus::redact_urls(text);
     if (once.size() > text.size()) std::abort();
-    // What surrounds a URL must not bring its login back; a login's own text may hold anything but the URL's bounds.
+    // What surrounds a URL must not bring its login back; a login's own text may hold anything but the URL's bounds,
+    // and a password anything but space.
     std::string inner;
     for (const char c : text) {
         if (std::string_view(" \t\r\n\v\f/?#@:'\"`<>").find(c) == std::string_view::npos) inner += c;
     }
     const auto url = "rtsp://" + inner + ":" + std::string(kSecret) + "@host/path?token=" + std::string(kSecret);
-    if (inner.find(kSecret) != std::string::npos) return;
-    for (const auto& line : {url, "cannot open " + url + ": refused", "\"" + url + "\""}) {
+    std::string password;
+    for (const char c : text) {
+        if (std::string_view(" \t\r\n\v\f@").find(c) == std::string_view::npos) password += c;
+    }
+    if (password.find(kSecret) != std::string::npos) return;
+    const auto unescaped = "rtsp://user:" + password + std::string(kSecret) + "@host/path";
+    for (const auto& line : {url, "cannot open " + url + ": refused", "\"" + url + "\"", unescaped}) {
         if (chorus::redact_urls(line).find(kSecret) != std::string::npos) std::abort();
     }
 }

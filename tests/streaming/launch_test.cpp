@@ -22,11 +22,13 @@ TEST(RedactUrls, FindsPasswordsThatWereNotEscaped) {
     EXPECT_EQ(redact_urls("rtsp://u:p?w@h/x"), "rtsp://h/x");
     EXPECT_EQ(redact_urls("rtsp://u:p'w@h/x"), "rtsp://h/x");
     EXPECT_EQ(redact_urls("rtsp://u:p@w@h/x"), "rtsp://h/x");
+    EXPECT_EQ(redact_urls("rtsp://u:12/34w@h/x"), "rtsp://h/x");
+    EXPECT_EQ(redact_urls("rtsp://u:12?34w@h/x"), "rtsp://h/x");
 }
 
 TEST(RedactUrls, LeavesOtherTextAsItIs) {
     for (const std::string text :
-         {"", "no URL here", "a@b.example?x=1", "://", "rtsp://", "rtsp://h:554/cam@2", "rtsp://[::1]:554/x",
+         {"", "no URL here", "a@b.example?x=1", "://", "rtsp://", "rtsp://h:554/cam", "rtsp://h/cam@2", "rtsp://[::1]:554/x",
           "file:///recordings/a b.wav", "50 % of user:password@host?x", "http://", "x://y://z"}) {
         EXPECT_EQ(redact_urls(text), text);
     }
