@@ -71,6 +71,7 @@ ReplayServer::ReplayServer(Messaging& messaging, const std::string& endpoint, st
       socket_(new Socket{zmq::socket_t(messaging.context(), zmq::socket_type::router)}) {
     auto& router = socket_->router;
     messaging.secure(router);
+    notice_dead_peers(router);
     router.set(zmq::sockopt::linger, 0);
     router.set(zmq::sockopt::sndhwm, kQueuedReplies);
     router.set(zmq::sockopt::maxmsgsize, kMostRequestBytes);

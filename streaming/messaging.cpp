@@ -137,6 +137,15 @@ void Messaging::secure(zmq::socket_t& socket) const {
     socket.set(zmq::sockopt::curve_secretkey, server_->keys.secret_key);
 }
 
+void notice_dead_peers(zmq::socket_t& socket) {
+    socket.set(zmq::sockopt::heartbeat_ivl, 5'000);
+    socket.set(zmq::sockopt::heartbeat_timeout, 15'000);
+    socket.set(zmq::sockopt::tcp_keepalive, 1);
+    socket.set(zmq::sockopt::tcp_keepalive_idle, 30);
+    socket.set(zmq::sockopt::tcp_keepalive_intvl, 10);
+    socket.set(zmq::sockopt::tcp_keepalive_cnt, 3);
+}
+
 void use_curve_client(zmq::socket_t& socket, const CurveClient& client) {
     socket.set(zmq::sockopt::curve_serverkey, client.server_key);
     socket.set(zmq::sockopt::curve_publickey, client.keys.public_key);

@@ -37,6 +37,11 @@ class Messaging {
     std::unique_ptr<Gate> gate_;  // before the context goes
 };
 
+/// Makes a socket close the connections of peers that vanished without closing (power cut, cable, a new address): by
+/// heartbeats within 20 s, by TCP keep-alive within a minute where the peer is too old to answer those. Before its bind()
+/// or connect().
+void notice_dead_peers(zmq::socket_t& socket);
+
 /// Makes a client's socket show its keys. Before its connect().
 void use_curve_client(zmq::socket_t& socket, const CurveClient& client);
 

@@ -15,19 +15,6 @@ namespace {
 constexpr int kQueuedMessages = 10'000;               // for each peer; beyond it that peer loses messages
 constexpr std::int64_t kLongestSubscription = 4'096;  // bytes; whoever sends more is disconnected
 constexpr std::chrono::milliseconds kLinger{300};     // unsent messages may delay a stop by this
-constexpr std::chrono::milliseconds kHeartbeat{5'000};
-constexpr std::chrono::milliseconds kHeartbeatTimeout{15'000};
-
-// A peer that vanished without closing (power cut, cable) is noticed by the heartbeat; keep-alive covers peers too old
-// to answer one.
-void notice_dead_peers(zmq::socket_t& socket) {
-    socket.set(zmq::sockopt::heartbeat_ivl, static_cast<int>(kHeartbeat.count()));
-    socket.set(zmq::sockopt::heartbeat_timeout, static_cast<int>(kHeartbeatTimeout.count()));
-    socket.set(zmq::sockopt::tcp_keepalive, 1);
-    socket.set(zmq::sockopt::tcp_keepalive_idle, 30);
-    socket.set(zmq::sockopt::tcp_keepalive_intvl, 10);
-    socket.set(zmq::sockopt::tcp_keepalive_cnt, 3);
-}
 
 // libzmq would quietly take a port's lower 16 bits, and reads IPv6 addresses only when told to.
 void check_endpoint(zmq::socket_t& socket, const std::string& endpoint) {

@@ -1,7 +1,11 @@
 #include "daemon/replay.h"
 
+#include <arpa/inet.h>
 #include <fmt/format.h>
 #include <gmock/gmock.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
@@ -101,6 +105,29 @@ TEST_F(Replay, ServesADealerAndSurvivesNonsense) {
     ASSERT_THAT(reply, SizeIs(5));
     EXPECT_EQ(nlohmann::json::parse(reply[0])["count"], 2);
     EXPECT_EQ(reply[4], "body 3");
+}
+
+// It shakes hands (ZMTP 3.1, RFC 37) and then answers nothing more, as one whose power or address is gone.
+TEST_F(Replay, LetsGoOfAClientThatVanished) {
+    const int fd = socket(AF_INET, SOCK_STREAM, 0);
+    const timeval patience{.tv_sec = 60, .tv_usec = 0};
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    const auto endpoint = server_.endpoint();
+    address.sin_port = htons(static_cast<std::uint16_t>(std::stoi(endpoint.substr(endpoint.rfind(':') + 1))));
+    ASSERT_EQ(connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+    std::string hello = "\xff" + std::string(8, '\0') + "\x7f\x03\x01NULL";
+    hello.resize(64);
+    hello += std::string("\x04\x1c\x05READY\x0bSocket-Type\0\0\0\x06" "DEALER", 30);
+    ASSERT_EQ(send(fd, hello.data(), hello.size(), MSG_NOSIGNAL), static_cast<ssize_t>(hello.size()));
+    std::size_t came = 0;
+    ssize_t count = 0;
+    for (char bytes[256]; (count = recv(fd, bytes, sizeof bytes, 0)) > 0;) came += static_cast<std::size_t>(count);
+    EXPECT_EQ(count, 0) << "closed by the server within a minute";
+    EXPECT_GT(came, 64U + 30U) << "it was taken for a client, and asked whether it lives";
+    close(fd);
 }
 
 TEST_F(Replay, SaysWhenNobodyAnswers) {
