@@ -302,7 +302,9 @@ std::optional<RecorderTime> time_in_name(std::string_view stem) {
             const char sign = scan.any_of("+-");
             const int hours = scan.digits(2);
             const int minutes = scan.digits(2);
-            if (scan.ok() && !scan.next_is_digit()) time.utc_offset = make_offset(sign, hours, minutes);
+            // A counter looks like a zone, but all zones keep to quarters of an hour.
+            if (scan.ok() && !scan.next_is_digit() && minutes % 15 == 0)
+                time.utc_offset = make_offset(sign, hours, minutes);
         }
         return time;
     }

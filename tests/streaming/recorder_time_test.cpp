@@ -63,6 +63,7 @@ TEST(TimeInName, KnowsTheTimeZoneWhereItIsWritten) {
     EXPECT_FALSE(time_in_name("A_20191123_021407")->utc_offset);
     EXPECT_EQ(time_in_name("S_20191123_021407Z")->utc_offset, 0min);
     EXPECT_EQ(time_in_name("S_20191123_021407-0330")->utc(), utc(2019, 11, 23, 5, 44, 7));
+    EXPECT_EQ(time_in_name("S_20191123_021407-0003")->utc_offset, std::nullopt) << "a counter";
     EXPECT_EQ(time_in_name("20191123T021407+1000_REC")->utc(), utc(2019, 11, 22, 16, 14, 7));
     // No zone reaches so far; a part's number has other lengths.
     EXPECT_FALSE(time_in_name("S_20191123_021407-1500")->utc_offset);
