@@ -41,7 +41,7 @@ std::string event_id(const Event& event) {
                                              event.code, event.model, event.start_sample) +
                                  event.file;
     const std::string hash = sha256_hex(std::as_bytes(std::span(identity)));
-    const auto start = event.start.value_or(UtcTime{});
+    const auto start = event.start.value_or(event.opened);
     const auto milliseconds = std::chrono::floor<std::chrono::milliseconds>(start).time_since_epoch().count();
 
     static constexpr char kAlphabet[] = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";

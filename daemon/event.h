@@ -1,6 +1,7 @@
 #pragma once
 // What the world sees of a detection. The message is described by config/schemas/event.schema.json.
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -22,10 +23,12 @@ struct Event {
     std::int64_t seq = 0;  // per station, one apart, from 1; 0: not published
     std::string station;
     std::string source;
+    std::size_t slot = 0;  // Window::source; two sources in turn may have one name
     std::string file;  // of `detect` only: the recording as named on the command line
     int channel = 0;   // from 0
     std::string code;
     std::string label;  // scientific name
+    UtcTime opened{};  // Window::opened
     std::optional<UtcTime> start;
     std::optional<UtcTime> end;
     std::int64_t start_sample = 0;
@@ -47,8 +50,8 @@ struct Event {
 
 std::string to_string(EventPhase phase);  // "open", "update", "close"
 
-/// 26 characters of a ULID (Crockford base 32): 48 bits of the start in milliseconds, then 80 bits of a hash of
-/// station, source, channel, code, model, start sample and file. The same event of the same sound has the same id,
+/// 26 characters of a ULID (Crockford base 32): 48 bits of the start in milliseconds (where it is unknown, of the time its
+/// source was opened), then 80 bits of a hash of station, source, channel, code, model, start sample and file. The same event of the same sound has the same id,
 /// always; it does not change with the phase.
 std::string event_id(const Event& event);
 

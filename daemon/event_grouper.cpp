@@ -55,8 +55,8 @@ bool EventGrouper::assign(Event& event) {
 
 bool EventGrouper::is_near(const Group& group, const Event& event) const {
     const Event& first = group.first;
-    const bool same_source = first.source == event.source;
-    if (same_source && first.channel == event.channel) return false;
+    if (first.source == event.source && first.channel == event.channel) return false;
+    const bool same_source = first.slot == event.slot;
     const double after = tolerance_seconds_ + (group.first_is_open ? update_seconds_ : 0.0);
     if (same_source && first.sample_rate_hz == event.sample_rate_hz) {
         const auto samples = [&](double seconds) {

@@ -15,7 +15,7 @@ namespace chorus {
 /// The rule: an event that opens joins the oldest group of its class whose first event is another channel's and at most
 /// `tolerance` away from it, else it begins a group. Two events are as far apart as the silence between them; the first
 /// one, while open, lasts as long as it may without an update. Within a source sample indices are compared, across
-/// sources UTC, where both have it. Groups don't grow through their later members, so a chorus doesn't chain.
+/// sources, and across a source's renewal by a reload, UTC, where both have it. Groups don't grow through their later members, so a chorus doesn't chain.
 class EventGrouper {
   public:
     EventGrouper(double tolerance_seconds, double update_seconds);

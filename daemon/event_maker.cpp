@@ -43,9 +43,10 @@ EventMaker::EventMaker(std::string station, DetectionConfig detection, const Bun
 void EventMaker::add(const std::string& source, const Window& window, std::span<const float> scores) {
     const ChannelKey key{window.source, window.channel};
     auto found = channels_.find(key);
-    // The mark of a stretch's end may have been dropped under load: the number tells as well.
-    if (found != channels_.end() && found->second.stretch != window.stretch) {
-        end_stretch(window.source, window.channel);
+    // The mark of a stretch's end may have been dropped under load: the number tells as well, of all channels, also of
+    // those that are gone.
+    if (found == channels_.end() || found->second.stretch != window.stretch) {
+        end_older_stretches(window);
         found = channels_.end();
     }
     if (found == channels_.end()) {
@@ -69,6 +70,15 @@ std::span<const float> EventMaker::prior_of(const WindowInfo& window) const {
                       SampleClock::offset(window.start_sample - window.end_sample, window.sample_rate_hz));
 }
 
+void EventMaker::end_older_stretches(const WindowInfo& window) {
+    std::vector<int> ended;
+    for (auto each = channels_.lower_bound({window.source, 0});
+         each != channels_.end() && each->first.first == window.source; ++each) {
+        if (each->second.stretch != window.stretch) ended.push_back(each->first.second);
+    }
+    for (const int channel : ended) end_stretch(window.source, channel);
+}
+
 void EventMaker::end_stretch(std::size_t source, int channel) {
     const auto found = channels_.find({source, channel});
     if (found == channels_.end()) return;
@@ -89,7 +99,9 @@ void EventMaker::tell(Channel& channel) {
         event.phase = detection.phase;
         event.station = station_;
         event.source = channel.source;
+        event.slot = last.source;
         event.channel = last.channel;
+        event.opened = last.opened;
         event.code = bundle_.labels[detection.label].code;
         event.label = bundle_.labels[detection.label].name;
         event.start_sample = detection.start_sample;

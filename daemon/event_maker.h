@@ -45,6 +45,7 @@ class EventMaker {
         std::map<std::size_t, std::optional<double>> priors;   // of open events, by class
         WindowInfo last;                                       // what an event's times and clock are told by
     };
+    void end_older_stretches(const WindowInfo& window);
     void tell(Channel& channel);
     std::span<const float> prior_of(const WindowInfo& window) const;
     DetectorSettings settings_for(int sample_rate_hz) const;

@@ -241,7 +241,12 @@ std::string Pipeline::ill_health() const {
 
 std::string Pipeline::stall(MonotonicTime now, std::chrono::milliseconds patience) const {
     if (!finished_ && now - last_progress_.load() > patience) return "the analysis is stuck";
-    for (const auto& source : sources()) {
+    const auto reports = sources();
+    // Not while another source gives sound: that the restart mends it isn't sure, that it costs sound is.
+    const bool silent = std::none_of(reports.begin(), reports.end(),
+                                     [](const auto& source) { return gives_sound(source.state); });
+    for (const auto& source : reports) {
+        if (silent && source.hopeless) return fmt::format("source {}: {}", source.name, source.error);
         // A file's thread stands still while it waits for the analysis, and one that has ended for good.
         const bool ended = source.state == SourceState::kEnded || source.state == SourceState::kFailed;
         if (source.live && !ended && now - source.last_turn > patience)

@@ -110,6 +110,11 @@ void SourceDoor::decline() {
     close(std::move(std::exchange(opening_, nullptr)->source), {});
 }
 
+bool SourceDoor::hopeless() const {
+    const auto& task = closing_ ? closing_ : opening_;
+    return left_.size() >= kMostLeft && task && std::chrono::steady_clock::now() - task->begun > hopeless_;
+}
+
 std::string SourceDoor::trouble() const {
     const auto& task = closing_ ? closing_ : opening_;
     if (!task) return "";

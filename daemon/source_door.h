@@ -44,6 +44,9 @@ class SourceDoor {
     /// What is under way and since when, "opening it has taken 12 s so far, 1 earlier attempt hangs"; empty: nothing.
     std::string trouble() const;
 
+    /// All that may hang do: it won't be opened again, unless one of them ends.
+    bool hopeless() const;
+
   private:
     struct Task;
     std::shared_ptr<Task> begin(const std::string& name, std::function<std::unique_ptr<AudioSource>()> work) const;

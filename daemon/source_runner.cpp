@@ -32,6 +32,7 @@ SourceRunner::SourceRunner(std::size_t index, SourceConfig config, Wiring wiring
       config_(std::move(config)),
       wiring_(std::move(wiring)),
       silence_timeout_(config_.silence_timeout.value_or(wiring_.silence_timeout)),
+      opened_(wiring_.utc_now()),
       door_(wiring_.open),
       log_(config_.name),
       cutter_({.source = index_,
@@ -221,6 +222,7 @@ void SourceRunner::resume(const AudioBlock& block) {
         const std::lock_guard lock(mutex_);
         ++report_.reconnects;
     }
+    received_ = begun;  // booked up to there, whatever becomes of this sound
     after_hours_ = false;
     index_offset_ = position_ - block.first_sample;
 }
@@ -314,6 +316,7 @@ void SourceRunner::begin_stretch(const AudioBlock& block) {
 }
 
 void SourceRunner::stamp(Window& window) const {
+    if (!config_.is_file) window.opened = opened_;
     window.end_time = clock_.utc(window.end_sample);
     window.clock_synced = clock_synced_;
     window.clock_drift_ppm = clock_.drift_ppm();
@@ -345,6 +348,7 @@ void SourceRunner::tell_state() {
         report_.state = status_.state();
         report_.error = status_.reason();
         report_.clock_synced = clock_synced_;
+        report_.hopeless = door_.hopeless();
     }
     if (!changed) return;
     log_.state(status_.state(), status_.reason());

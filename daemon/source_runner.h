@@ -30,7 +30,8 @@ namespace chorus {
 struct SourceReport {
     std::string name;
     SourceState state = SourceState::kStarting;
-    std::string error;  // why it is not simply up
+    std::string error;      // why it is not simply up
+    bool hopeless = false;  // SourceDoor::hopeless()
     int sample_rate_hz = 0;
     bool live = true;
     double hop_seconds = 0;  // between windows
@@ -111,6 +112,7 @@ class SourceRunner {
     Ledger ledger_;
 
     // Of the thread alone.
+    const UtcTime opened_;
     SourceDoor door_;
     SourceLog log_;
     WindowCutter cutter_;

@@ -49,6 +49,19 @@ class Groups : public testing::Test {
     bool joined_ = false;
 };
 
+TEST_F(Groups, DoNotReachAcrossASourcesRenewal) {
+    const auto first = event_at(0, 10, 13);
+    whole(first);
+    auto renewed = event_at(1, 10, 13);  // an hour later, say: a reload began the index anew
+    renewed.slot = 1;
+    EXPECT_NE(whole(renewed), event_id(first));
+    auto dated = with_utc(event_at(2, 500, 503), 0);
+    EXPECT_EQ(whole(dated), event_id(dated));
+    auto renewed_at_once = with_utc(event_at(3, 1, 2), 503);
+    renewed_at_once.slot = 1;
+    EXPECT_EQ(whole(renewed_at_once), event_id(dated)) << "by UTC";
+}
+
 TEST_F(Groups, TakeInTheSameCallOnOtherChannels) {
     const auto first = event_at(0, 10, 13);
     EXPECT_EQ(opened(first), event_id(first));
@@ -118,6 +131,7 @@ TEST_F(Groups, TellTheStrongestSoFar) {
 TEST_F(Groups, CompareSourcesByUtcOrNotAtAll) {
     auto other = event_at(0, 500, 503);
     other.source = "gate";
+    other.slot = 1;
     const auto first = with_utc(event_at(0, 10, 13), 1000);
     whole(first);
     EXPECT_EQ(whole(with_utc(other, 511)), event_id(first));

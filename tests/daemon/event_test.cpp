@@ -5,8 +5,10 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "daemon/event_maker.h"
 #include "daemon/event_writer.h"
 #include "daemon/time_format.h"
+#include "tests/daemon/fakes.h"
 
 namespace chorus {
 namespace {
@@ -121,6 +123,42 @@ TEST(EventWriter, AddsGroupAndPriorWhereTheyAreSwitchedOn) {
 TEST(EventWriter, RefusesAFormatItDoesNotKnow) {
     std::ostringstream out;
     EXPECT_THROW(make_event_writer("xml", out, 0, 8000), std::invalid_argument);
+}
+
+TEST(Event, HasAnIdOfItsOwnWhereNoTimeIsKnown) {
+    auto event = example();
+    event.start.reset();
+    const auto of_a_file = event_id(event);
+    event.opened = *from_iso8601("2026-11-23T02:00:00Z");
+    const auto before = event_id(event);
+    event.opened = *from_iso8601("2026-11-23T03:00:00Z");
+    EXPECT_NE(event_id(event), before) << "the same index after another start";
+    EXPECT_NE(of_a_file, before);
+}
+
+TEST(EventMaker, ClosesEventsOfAChannelThatIsGoneThoughItsMarkWasDropped) {
+    const auto bundle = tone_bundle();
+    RecordingSink sink;
+    Metrics metrics("test");
+    EventMaker maker("test", {}, bundle, sink, metrics);
+    Window window;
+    window.sample_rate_hz = 1'000;
+    window.end_sample = 1'000;
+    window.hop_seconds = 1;
+    const std::vector<float> loud = {0.9F};
+    for (window.channel = 0; window.channel < 2; ++window.channel) maker.add("array", window, loud);
+    ASSERT_EQ(sink.events().size(), 2U);
+    window.channel = 0;
+    window.stretch = 1;
+    window.start_sample = 5'000;
+    window.end_sample = 6'000;
+    maker.add("array", window, loud);
+    std::map<int, EventPhase> phases;
+    for (const auto& event : sink.events()) {
+        if (event.start_sample == 0) phases[event.channel] = event.phase;
+    }
+    EXPECT_EQ(phases[0], EventPhase::kClose);
+    EXPECT_EQ(phases[1], EventPhase::kClose);
 }
 
 }  // namespace

@@ -66,9 +66,11 @@ TEST(SourceDoor, LeavesOnlySoManyToHang) {
     for (int i = 0; i < 10; ++i) EXPECT_EQ(door.open({}, 20ms), nullptr);
     EXPECT_EQ(*device.begun, all);
     EXPECT_THAT(door.trouble(), testing::MatchesRegex("opening it has taken . s so far, 3 earlier attempts hang"));
+    EXPECT_TRUE(door.hopeless());
     device.gate->open();
     std::unique_ptr<AudioSource> source;
     ASSERT_TRUE(eventually([&] { return (source = door.open({}, 10ms)) != nullptr; }));
+    EXPECT_FALSE(door.hopeless());
     EXPECT_TRUE(eventually([&] { return *device.open == 1; })) << "those left are closed";
     EXPECT_EQ(door.trouble(), "");
 }

@@ -365,6 +365,24 @@ TEST(SourceRunner, CountsItsSilenceAsLost) {
     EXPECT_GE(station.source().gap_seconds, 2.0) << "from the last sound on, not from when that was noticed";
 }
 
+TEST(SourceRunner, CountsAnOutageOnceThoughWhatComesAfterItCannotBeTaken) {
+    auto config = config_for("mic");
+    config.silence_timeout = 1h;
+    const auto good = script({noise_with_tones(kRate, 3.0, {})});
+    const auto bad = script({std::vector<float>(4'000)}, 4'000);
+    const auto opened = std::make_shared<std::atomic<int>>(0);
+    const auto begun = std::chrono::steady_clock::now();
+    Station station(config, [&, opened](const SourceConfig&) {
+        return std::make_unique<ScriptedSource>(++*opened == 1 ? good : bad, true);
+    });
+    ASSERT_TRUE(eventually([&] { return station.source().reconnects >= 3; }));
+    const auto report = station.source();
+    const std::chrono::duration<double> all = std::chrono::steady_clock::now() - begun;
+    EXPECT_THAT(report.error, HasSubstr("4000"));
+    EXPECT_LE(report.gap_seconds, all.count());
+    EXPECT_GT(report.gap_seconds, 0.0);
+}
+
 TEST(SourceRunner, CountsAnOutageUpToTheEndOfItsHours) {
     const Bundle bundle = tone_bundle();
     const FrontEnd front_end(bundle.front_end);
