@@ -138,6 +138,8 @@ SourceConfig read_source(ConfigSection section, const std::optional<Position>& p
             section.fault("file", "is not a regular file");
     }
     source.realtime = section.flag("realtime", false);
+    if (section.has("live")) source.live = section.flag("live", true);
+    if (section.has("live") && (given.size() != 1 || given[0] != "launch")) section.fault("live", "is for launch only");
     source.start = read_start(section, source, depth);
     if (given.size() == 1 && given[0] == "alsa") source.alsa_card = read_alsa_card(section);
     if (section.has("silence_timeout_seconds"))
@@ -215,7 +217,7 @@ Config read_config(ConfigSection root, ConfigDepth depth) {
     auto journal = root.section("journal");
     config.journal_path = journal.text("path", config.journal_path);
     config.journal_keep_days = static_cast<int>(journal.integer("keep_days", config.journal_keep_days, 1, 36'500));
-    config.journal_max_mib = static_cast<int>(journal.integer("max_mib", config.journal_max_mib, 1, 1 << 20));
+    config.journal_max_mib = static_cast<int>(journal.integer("max_mib", config.journal_max_mib, 1, 4096));
     auto replay = root.section("replay");
     config.replay_endpoint = replay.text("endpoint", config.replay_endpoint);
     if (!config.replay_endpoint.empty()) {

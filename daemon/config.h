@@ -25,6 +25,7 @@ struct SourceConfig {
     std::string rtsp_password;
     bool is_file = false;          // ends by itself, never drops, is not opened again
     bool realtime = false;         // a file plays at its own speed
+    std::optional<bool> live;      // GStreamerOptions::live
     std::optional<UtcTime> start;  // UTC of a file's first sample
     std::string alsa_card;         // that must be there before it is opened; empty: not looked for
     std::optional<std::chrono::milliseconds> silence_timeout;  // instead of the analysis's

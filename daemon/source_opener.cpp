@@ -18,6 +18,7 @@ std::unique_ptr<AudioSource> open_source(const SourceConfig& config) {
     return open_gstreamer_source({.name = config.name,
                                   .launch = config.launch,
                                   .realtime = config.realtime,
+                                  .live = config.live,
                                   .rtsp_user = config.rtsp_user,
                                   .rtsp_password = config.rtsp_password});
 }

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "streaming/audio_block.h"
@@ -17,7 +18,7 @@ class AudioSource {
     /// source failed; it may then be thrown away and opened anew.
     virtual SourceItem read(std::chrono::milliseconds timeout) = 0;
 
-    /// A live source never waits for its reader; a file does.
+    /// A live source never waits for its reader, and its blocks are dated by capture; a file does.
     virtual bool is_live() const = 0;
 
     /// Makes a waiting read() return soon.
@@ -30,6 +31,8 @@ struct GStreamerOptions {
     std::string name;  // in messages
     std::string launch;
     bool realtime = false;  // play a file at its own speed
+    /// Whether its sound comes as it sounds; empty: if GStreamer calls it live or it comes over a network.
+    std::optional<bool> live = {};
     std::string rtsp_user = {};  // with launch_for_rtsp: empty where the URL names it, or none is needed
     std::string rtsp_password = {};
 };

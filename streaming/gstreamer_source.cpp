@@ -14,6 +14,7 @@
 #include "streaming/gst_ptr.h"
 #include "streaming/loss_detector.h"
 #include "streaming/pcm.h"
+#include "streaming/sample_clock.h"
 #include "streaming/sender_time.h"
 
 namespace chorus {
@@ -117,7 +118,7 @@ class GStreamerSource final : public AudioSource {
         parse(options.launch);
         if (!options.rtsp_user.empty()) log_in(options.rtsp_user, options.rtsp_password);
         try {
-            start(options.realtime);
+            start(options);
         } catch (...) {
             close();
             throw;
@@ -197,17 +198,33 @@ class GStreamerSource final : public AudioSource {
         gst_util_set_object_arg(G_OBJECT(queue_.get()), "leaky", leaky);
     }
 
-    void start(bool realtime) {
+    // "Source/Network" is GStreamer's own class of what reads from a network; many of those don't call themselves live.
+    bool is_fed_by_network() const {
+        const auto is_network = [](const GValue* value, gpointer found) {
+            auto* const factory = gst_element_get_factory(GST_ELEMENT(g_value_get_object(value)));
+            const char* const kind =
+                factory != nullptr ? gst_element_factory_get_metadata(factory, GST_ELEMENT_METADATA_KLASS) : nullptr;
+            if (kind != nullptr && std::string_view(kind).find("Source/Network") != std::string_view::npos)
+                *static_cast<bool*>(found) = true;
+        };
+        bool found = false;
+        GstIterator* const elements = gst_bin_iterate_recurse(GST_BIN(pipeline_.get()));
+        while (gst_iterator_foreach(elements, is_network, &found) == GST_ITERATOR_RESYNC) gst_iterator_resync(elements);
+        gst_iterator_free(elements);
+        return found;
+    }
+
+    void start(const GStreamerOptions& options) {
         g_object_set(sink_.get(), "sync", FALSE, nullptr);
         auto change = gst_element_set_state(pipeline_.get(), GST_STATE_PAUSED);
-        live_ = change == GST_STATE_CHANGE_NO_PREROLL;
-        paced_ = live_ || realtime;
-        if (live_) {
-            bound_queue(kLiveQueue, "downstream");
-        } else if (change != GST_STATE_CHANGE_FAILURE) {
-            g_object_set(sink_.get(), "sync", realtime ? TRUE : FALSE, nullptr);
+        clocked_ = change == GST_STATE_CHANGE_NO_PREROLL;
+        if (!clocked_ && change != GST_STATE_CHANGE_FAILURE) {
+            g_object_set(sink_.get(), "sync", options.realtime ? TRUE : FALSE, nullptr);
             wait_for_first_sound();
         }
+        live_ = clocked_ || options.live.value_or(is_fed_by_network());
+        paced_ = live_ || options.realtime;
+        if (live_) bound_queue(kLiveQueue, "downstream");
         if (change != GST_STATE_CHANGE_FAILURE) change = gst_element_set_state(pipeline_.get(), GST_STATE_PLAYING);
         if (const auto error = pending_error()) throw std::runtime_error(*error);
         if (change == GST_STATE_CHANGE_FAILURE) throw std::runtime_error(name_ + ": cannot be started");
@@ -243,7 +260,7 @@ class GStreamerSource final : public AudioSource {
 
         const gst::MappedBuffer bytes(buffer);
         const auto running_time = running_time_of(buffer, gst_sample_get_segment(sample));
-        if (live_) {
+        if (clocked_) {
             const auto frames = static_cast<std::int64_t>(bytes.size() / reader_->frame_bytes());
             const bool flagged = GST_BUFFER_FLAG_IS_SET(buffer, GST_BUFFER_FLAG_DISCONT);
             if (const auto lost = loss_->lost_before(running_time, frames, flagged); lost > 0) {
@@ -255,7 +272,7 @@ class GStreamerSource final : public AudioSource {
             block_.samples.reserve(static_cast<std::size_t>(full_frames()) *
                                        static_cast<std::size_t>(format_.channels) +
                                    bytes.size() / bytes_per_sample(reader_->format()));
-            if (live_) date_block(buffer, running_time);
+            if (live_) date_block(buffer, running_time, bytes.size() / reader_->frame_bytes());
         }
         reader_->read({bytes.data(), bytes.size()}, block_.samples);
         block_.received = received;
@@ -310,12 +327,18 @@ class GStreamerSource final : public AudioSource {
 
     // The sender knows best when it captured the sound; the network only delays it. Once it has said so, this machine's
     // clock is no longer asked: the two need not agree.
-    void date_block(GstBuffer* buffer, std::optional<std::int64_t> running_time_ns) {
+    void date_block(GstBuffer* buffer, std::optional<std::int64_t> running_time_ns, std::size_t frames) {
         const auto now = std::chrono::time_point_cast<std::chrono::microseconds>(std::chrono::system_clock::now());
         block_.capture_time = gst::sender_time_of(buffer, now);
         if (block_.capture_time) dated_by_sender_ = true;
         block_.sender_time = dated_by_sender_;
-        if (!dated_by_sender_ && running_time_ns) block_.capture_time = utc_of(*running_time_ns);
+        if (dated_by_sender_) return;
+        if (clocked_ && running_time_ns) {
+            block_.capture_time = utc_of(*running_time_ns);
+        } else if (!clocked_) {  // its times of play say nothing: its last sample has sounded when it arrives
+            block_.capture_time =
+                now - SampleClock::offset(static_cast<std::int64_t>(frames), format_.sample_rate_hz);
+        }
     }
 
     // The pipeline's clock is often the sound card's, which drifts against UTC by seconds a day. So both are read
@@ -341,6 +364,7 @@ class GStreamerSource final : public AudioSource {
     gst::ElementPtr queue_;
     gst::BusPtr bus_;
     bool live_ = false;
+    bool clocked_ = false;  // GStreamer calls it live: the pipeline's clock dates its buffers
     bool paced_ = false;
     bool dated_by_sender_ = false;
 

@@ -136,6 +136,17 @@ TEST(Config, ReadsASourcesHoursAndSilence) {
                                               HasSubstr("schedule: \"sunset..sunrise\" needs [station] latitude")));
 }
 
+TEST(Config, LetsALaunchSayWhetherItIsLive) {
+    const std::string head = "[station]\nname = 'a'\n[model]\nbundle = 'm'\n[[source]]\nname = 's'\n";
+    const auto live = [&](const std::string& line) {
+        return parse_config(head + "launch = 'audiotestsrc'\n" + line, "c.toml").sources[0].live;
+    };
+    EXPECT_EQ(live(""), std::nullopt);
+    EXPECT_EQ(live("live = true\n"), true);
+    EXPECT_EQ(live("live = false\n"), false);
+    EXPECT_THAT(faults_of(head + "alsa = 'hw:CARD=A'\nlive = true\n"), ElementsAre(HasSubstr("live: is for launch only")));
+}
+
 TEST(Config, RefusesToPublishBeyondLoopback) {
     EXPECT_THAT(
         faults_of(std::string(kSmallest) +

@@ -140,7 +140,21 @@ class FaultOfASource : public testing::Test {
         EXPECT_TRUE(station.until_events(name, 2, 60s));
         EXPECT_GE(station.last_scrape().sum("chorus_source_reconnects_total", {{"source", name}}), 1);
         EXPECT_GT(station.last_scrape().sum("chorus_gap_seconds_total", {{"source", name}}), 0);
+        expect_dated(station, name);
         expect_steady_unharmed(station);
+    }
+    // Whether GStreamer calls the source live or not: events have times, which go on, and no id comes twice.
+    static void expect_dated(const Station& station, const std::string& name) {
+        std::set<std::string> opened;
+        std::string last;
+        for (const auto& [seq, event] : station.seen()) {
+            if (event["source"] != name || event["phase"] != "open") continue;
+            EXPECT_TRUE(opened.insert(event["id"]).second) << event.dump();
+            ASSERT_TRUE(event["start"].is_string()) << event.dump();
+            EXPECT_LE(last, event["start"].get<std::string>());
+            last = event["start"];
+        }
+        EXPECT_GE(opened.size(), 2U) << "before the fault and after it";
     }
     static void expect_steady_unharmed(Station& station) {
         EXPECT_EQ(station.last_scrape().sum("chorus_source_reconnects_total", {{"source", "steady"}}), 0);

@@ -89,6 +89,7 @@ void Station::start_without_waiting(const std::vector<std::string>& environment)
     command.insert(command.end(), environment.begin(), environment.end());
     command.insert(command.end(), {CHORUSD, "run", "--config", config()});
     subscriber_.reset();
+    last_status_ = {};
     scrape_ = Scrape();
     last_seq_.reset();
     daemon_ = std::make_unique<Process>(command, folder_);
@@ -113,6 +114,10 @@ void Station::stop() {
     EXPECT_EQ(ended->status, 0) << ended->err;
     EXPECT_LT(std::chrono::steady_clock::now() - begun, 10s);
     for (Message message; subscriber_->receive(message, 200ms);) read_message(message);
+    // Each sample has been booked as analysed or dropped: one that was forgotten on its way would still be pending.
+    for (const auto& source : last_status_["sources"]) {
+        for (const auto& channel : source["channels"]) EXPECT_EQ(channel["samples_pending"], 0) << source.dump();
+    }
 }
 
 void Station::kill() {
@@ -165,6 +170,7 @@ void Station::read_message(const Message& message) {
     auto body = json::parse(message.body);
     if (message.topic.starts_with("status.")) {
         expect_balance(body);
+        last_status_ = std::move(body);
         return;
     }
     const auto seq = body["seq"].get<std::int64_t>();

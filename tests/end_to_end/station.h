@@ -92,6 +92,7 @@ class Station {
     Scrape scrape_;
     std::map<std::int64_t, nlohmann::json> seen_;
     std::optional<std::int64_t> last_seq_;  // of this run
+    nlohmann::json last_status_;
     std::map<std::string, int> events_by_source_;
 };
 
