@@ -69,14 +69,14 @@ struct FeatureStream::State {
         first = start;
     }
 
-    const float* column(std::span<const float> clip, std::int64_t start, int frame) {
+    const float* column(std::span<const float> clip, std::int64_t start, int frame, FrameBatch& batch) {
         const auto& p = front_end.parameters();
         const auto mels = static_cast<std::size_t>(p.mels);
         const std::int64_t in_clip = std::int64_t{frame} * p.hop - p.n_fft / 2;
         const bool interior = in_clip >= 0 && in_clip + p.n_fft <= p.window_samples();
         auto [place, filled] = interior ? store.slot(start + in_clip) : ColumnStore::Slot{};
         if (place.empty()) place = std::span(own).subspan(static_cast<std::size_t>(frame) * mels, mels);
-        if (!filled) frame_of_clip(front_end, clip, frame, place);
+        if (!filled) batch.add(clip, frame, place.data());
         return place.data();
     }
 };
@@ -113,11 +113,12 @@ void FeatureStream::window(std::int64_t start, std::span<float> features) {
     const auto clip =
         std::span<const float>(state.samples)
             .subspan(static_cast<std::size_t>(start - state.first), static_cast<std::size_t>(p.window_samples()));
+    FrameBatch batch(state.front_end);
     for (int frame = 0; frame < p.frames(); ++frame) {
-        state.columns[static_cast<std::size_t>(frame)] = state.column(clip, start, frame);
+        state.columns[static_cast<std::size_t>(frame)] = state.column(clip, start, frame, batch);
     }
-    transpose_columns(state.columns, static_cast<std::size_t>(p.mels), features);
-    normalise(features);
+    batch.flush();
+    join_columns(state.columns, static_cast<std::size_t>(p.mels), Scale::kMinMax, features);
 }
 
 }  // namespace chorus

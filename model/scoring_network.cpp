@@ -7,38 +7,19 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
-#include <new>
 #include <optional>
 #include <set>
 #include <stdexcept>
 #include <utility>
 
+#include "model/aligned_floats.h"
 #include "model/mobilenet_v3_layers.h"
 #include "model/network_kernels.h"
 
 namespace chorus {
 namespace {
 
-constexpr std::align_val_t kAlignment{64};
-
-struct AlignedDelete {
-    void operator()(float* memory) const { ::operator delete[](memory, kAlignment); }
-};
-
-/// Floats that begin with a cache line, zero at first.
-class Floats {
-  public:
-    Floats() = default;
-    explicit Floats(std::size_t count) : memory_(new (kAlignment) float[count]()), count_(count) {}
-
-    float* data() const { return memory_.get(); }
-    std::size_t size() const { return count_; }
-    float& operator[](std::size_t at) const { return memory_[at]; }
-
-  private:
-    std::unique_ptr<float[], AlignedDelete> memory_;
-    std::size_t count_ = 0;
-};
+using Floats = AlignedFloats;
 
 std::size_t area(int height, int width) {
     return static_cast<std::size_t>(height) * static_cast<std::size_t>(width);
