@@ -52,6 +52,7 @@ struct FeatureStream::State {
     std::vector<float> samples;   // at the model's rate
     std::int64_t first = 0;       // position of samples[0]
     std::int64_t last_start = 0;  // of the latest window
+    std::int64_t frames_computed = 0;
     std::vector<float> own;       // [frames, mels], columns that are not stored
     std::vector<const float*> columns;
 
@@ -76,7 +77,10 @@ struct FeatureStream::State {
         const bool interior = in_clip >= 0 && in_clip + p.n_fft <= p.window_samples();
         auto [place, filled] = interior ? store.slot(start + in_clip) : ColumnStore::Slot{};
         if (place.empty()) place = std::span(own).subspan(static_cast<std::size_t>(frame) * mels, mels);
-        if (!filled) batch.add(clip, frame, place.data());
+        if (!filled) {
+            batch.add(clip, frame, place.data());
+            ++frames_computed;
+        }
         return place.data();
     }
 };
@@ -99,6 +103,10 @@ void FeatureStream::finish() {
 
 std::int64_t FeatureStream::available() const {
     return state_->first + static_cast<std::int64_t>(state_->samples.size());
+}
+
+std::int64_t FeatureStream::frames_computed() const {
+    return state_->frames_computed;
 }
 
 void FeatureStream::window(std::int64_t start, std::span<float> features) {

@@ -83,6 +83,9 @@ class FeatureStream {
     /// window_samples() <= available()) and not before an earlier call's start. Sound before `start` is forgotten.
     void window(std::int64_t start, std::span<float> features);
 
+    /// Frames that went through the transform so far: those of two windows that begin at the same sample once.
+    std::int64_t frames_computed() const;
+
   private:
     struct State;
     std::unique_ptr<State> state_;
