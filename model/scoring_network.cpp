@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <cstring>
 #include <limits>
 #include <optional>
 #include <set>
@@ -236,25 +235,22 @@ class Block {
         float* const sums = squeeze_ ? buffers.sums.data() : nullptr;
         if (sums != nullptr) std::fill_n(sums, expanded(), 0.0F);
 
-        const float* expanded_rows = in;  // from row first_row on
-        int first_row = 0;
-        int end_row = 0;
+        // Row r of the expanded input is at r modulo kept_rows: the strip at work needs no more of them.
+        const float* const expanded_rows = expand_ ? buffers.expanded.data() : in;
+        const int kept_rows = expand_ ? rows_in(strip_) : height_in_;
+        int end_row = 0;  // of those expanded so far
         for (int y = 0; y < height_out(); y += strip_) {
             const int count = std::min(strip_, height_out() - y);
             if (expand_) {
-                const int first_needed = std::max(0, y * options_.stride - pad);
                 const int end_needed = std::min(height_in_, (y + count - 1) * options_.stride - pad + options_.kernel);
-                float* const rows = buffers.expanded.data();
-                if (end_row > first_needed) {
-                    std::memmove(rows, rows + channels(first_needed - first_row) * row_in,
-                                 channels(end_row - first_needed) * row_in * sizeof(float));
+                end_row = std::max(end_row, y * options_.stride - pad);
+                while (end_row < end_needed) {
+                    const int place = end_row % kept_rows;
+                    const int rows = std::min(end_needed - end_row, kept_rows - place);
+                    (*expand_)(in + area(end_row, width_in_) * channels(options_.in), rows * width_in_, nullptr,
+                               buffers.expanded.data() + channels(place) * row_in);
+                    end_row += rows;
                 }
-                const int from = std::max(end_row, first_needed);
-                (*expand_)(in + area(from, width_in_) * channels(options_.in), (end_needed - from) * width_in_, nullptr,
-                           rows + channels(from - first_needed) * row_in);
-                first_row = first_needed;
-                end_row = end_needed;
-                expanded_rows = rows;
             }
             float* const strip = buffers.depthwise.data() + (squeeze_ ? channels(y) * row_out : 0);
             for (int i = 0; i < count; ++i) {
@@ -262,7 +258,7 @@ class Block {
                 for (int k = 0; k < options_.kernel; ++k) {
                     const int row = (y + i) * options_.stride - pad + k;
                     if (row >= 0 && row < height_in_) {
-                        rows[static_cast<std::size_t>(k)] = expanded_rows + channels(row - first_row) * row_in;
+                        rows[static_cast<std::size_t>(k)] = expanded_rows + channels(row % kept_rows) * row_in;
                     }
                 }
                 (*depthwise_)(rows.data(), width_in_, width_out(), sums, strip + channels(i) * row_out);
