@@ -32,7 +32,8 @@ struct DetectOptions {
     std::string format = "jsonl";                   // jsonl | csv | raven
     std::string station = "detect";
     std::string device = "auto";
-    int threads = 0;
+    int threads = 0;                // that score on a CPU; 0: one a processor
+    std::string progress = "auto";  // on stderr: auto (on a terminal) | on | off
     double hop_seconds = 1.0;
     int min_windows = 1;
     std::map<std::string, int> min_windows_by_class;

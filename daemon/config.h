@@ -52,7 +52,7 @@ struct Config {
     std::optional<Position> position;
     std::filesystem::path bundle;
     std::string device = "auto";
-    int threads = 0;
+    int threads = 0;  // that score on a CPU, each its own windows; 0: one a processor, at most 16
 
     double hop_seconds = 1.0;
     int max_batch = 16;

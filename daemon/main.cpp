@@ -54,8 +54,11 @@ void describe_detect(CLI::App& verb, DetectOptions& options) {
         ->check(CLI::Range(-180.0, 180.0));
     verb.add_option("--station", options.station, "Name in the events")->capture_default_str();
     verb.add_option("--device", options.device, "auto, cpu or cuda:N")->capture_default_str();
-    verb.add_option("--threads", options.threads, "CPU threads of the classifier; 0: one")
+    verb.add_option("--threads", options.threads, "Windows scored at once on a CPU; 0: one a processor")
         ->check(CLI::Range(0, 256))
+        ->capture_default_str();
+    verb.add_option("--progress", options.progress, "How far it is, on stderr: auto (if that is a terminal), on or off")
+        ->check(CLI::IsMember({"auto", "on", "off"}))
         ->capture_default_str();
     verb.add_option("FILE", options.recordings, "Recordings, or folders of them")->required();
 }

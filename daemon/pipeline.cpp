@@ -4,9 +4,6 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
-#include <cmath>
-
-#include "config/program.h"
 
 namespace chorus {
 namespace {
@@ -33,17 +30,17 @@ Pipeline::Pipeline(Config config, const Bundle& bundle, const FrontEnd& front_en
     : config_(std::move(config)),
       bundle_(bundle),
       front_end_(front_end),
-      classifier_(classifier),
       sink_(sink),
       metrics_(metrics),
       open_(std::move(open)),
-      // Where a batch costs as much as its windows one by one, none waits for others.
-      max_batch_(classifier.gains_from_batches() ? static_cast<std::size_t>(config_.max_batch) : 1),
-      max_batch_delay_(classifier.gains_from_batches() ? config_.max_batch_delay : 0ms),
       queue_(0, 1),
       widener_(bundle.front_end.window_seconds / config_.hop_seconds, config_.queue_windows),
-      events_(std::make_unique<EventMaker>(config_.station, config_.detection, bundle, sink, metrics)),
-      last_progress_(std::chrono::steady_clock::now()) {
+      analysis_(config_, {.bundle = bundle_,
+                          .classifier = classifier,
+                          .queue = queue_,
+                          .sink = sink_,
+                          .metrics = metrics_,
+                          .source = [this](std::size_t source) { return runner(source); }}) {
     for (const auto& source : config_.sources) add_source(source);
     metrics_.watch_sources([this] { return sources(); });
 }
@@ -55,22 +52,7 @@ Pipeline::~Pipeline() {
 
 void Pipeline::start() {
     started_ = std::chrono::steady_clock::now();
-    thread_ = std::jthread([this] {
-        name_this_thread("analysis");
-        try {
-            analyse();
-        } catch (...) {
-            failure_ = std::current_exception();
-            metrics_.inference_errors.Increment();
-            queue_.close();
-            for (auto rest = next_batch(); !rest.empty(); rest = next_batch()) drop(rest, DropReason::kError);
-        }
-        {
-            const std::lock_guard lock(finished_mutex_);
-            finished_ = true;
-        }
-        finished_changed_.notify_all();
-    });
+    analysis_.start();
     for (const auto& runner : active()) runner->start();
 }
 
@@ -137,10 +119,7 @@ void Pipeline::reload(Config next) {
     config_.widen_hop = next.widen_hop;
     config_.sources = next.sources;
     config_.detection = next.detection;
-    if (detection_changed) {
-        const std::lock_guard lock(detection_mutex_);
-        next_detection_ = next.detection;
-    }
+    if (detection_changed) analysis_.adopt(next.detection);
     if (all_anew) {
         widener_ = HopWidener(bundle_.front_end.window_seconds / config_.hop_seconds, config_.queue_windows);
         hop_factor_ = 1;
@@ -194,21 +173,12 @@ void Pipeline::say_drops() {
     for (const auto& line : lines) spdlog::warn("{}", line);
 }
 
-bool Pipeline::wait_finished(std::chrono::milliseconds timeout) {
-    std::unique_lock lock(finished_mutex_);
-    return finished_changed_.wait_for(lock, timeout, [this] { return finished_.load(); });
-}
-
-void Pipeline::rethrow_failure() const {
-    if (finished_ && failure_) std::rethrow_exception(failure_);
-}
-
 void Pipeline::stop(std::chrono::milliseconds drain) {
-    drain_until_ = std::chrono::steady_clock::now() + drain;
+    analysis_.drain_until(std::chrono::steady_clock::now() + drain);
     const auto runners = active();
     for (const auto& runner : runners) runner->request_stop();
     queue_.close();
-    if (thread_.joinable()) thread_.join();
+    analysis_.join();
     for (const auto& runner : runners) runner->join();
 }
 
@@ -219,11 +189,10 @@ std::vector<SourceReport> Pipeline::sources() const {
 }
 
 std::string Pipeline::ill_health() const {
-    if (finished_ && failure_) return "analysis: failed";
-    if (!finished_ && queue_.size() > 0 &&
-        seconds_since(last_progress_) > std::chrono::duration<double>(kStuckAfter).count()) {
-        return fmt::format("analysis: no window scored for {:.0f} s while {} wait", seconds_since(last_progress_),
-                           queue_.size());
+    if (analysis_.failed()) return "analysis: failed";
+    const double idle = seconds_since(analysis_.last_progress());
+    if (!finished() && queue_.size() > 0 && idle > std::chrono::duration<double>(kStuckAfter).count()) {
+        return fmt::format("analysis: no window scored for {:.0f} s while {} wait", idle, queue_.size());
     }
     for (const auto& source : sources()) {
         const double silence = std::chrono::duration<double>(source.silence_timeout).count();
@@ -240,7 +209,7 @@ std::string Pipeline::ill_health() const {
 }
 
 std::string Pipeline::stall(MonotonicTime now, std::chrono::milliseconds patience) const {
-    if (!finished_ && now - last_progress_.load() > patience) return "the analysis is stuck";
+    if (!finished() && now - analysis_.last_progress() > patience) return "the analysis is stuck";
     const auto reports = sources();
     // Not while another source gives sound: that the restart mends it isn't sure, that it costs sound is.
     const bool silent = std::none_of(reports.begin(), reports.end(),
@@ -270,89 +239,6 @@ bool Pipeline::settled(MonotonicTime now) const {
     return now - started_ >= kSettleWithin || std::any_of(reports.begin(), reports.end(), &is_heard) ||
            std::none_of(reports.begin(), reports.end(),
                         [](const auto& source) { return source.state == SourceState::kStarting; });
-}
-
-void Pipeline::analyse() {
-    while (true) {
-        auto batch = next_batch();
-        adopt_detection();
-        if (batch.empty()) {
-            if (queue_.drained()) break;
-            last_progress_ = std::chrono::steady_clock::now();
-            continue;
-        }
-        if (std::chrono::steady_clock::now() > drain_until_.load()) {
-            drop(batch, DropReason::kShutdown);
-            continue;
-        }
-        try {
-            score(batch);
-        } catch (...) {
-            drop(batch, DropReason::kError);
-            throw;
-        }
-        last_progress_ = std::chrono::steady_clock::now();
-    }
-    events_->finish();
-}
-
-void Pipeline::adopt_detection() {
-    std::optional<DetectionConfig> next;
-    {
-        const std::lock_guard lock(detection_mutex_);
-        next.swap(next_detection_);
-    }
-    if (!next) return;
-    events_->finish();
-    events_ = std::make_unique<EventMaker>(config_.station, std::move(*next), bundle_, sink_, metrics_);
-}
-
-std::vector<Window> Pipeline::next_batch() {
-    return queue_.pop_batch(max_batch_, max_batch_delay_, 500ms);
-}
-
-// Books what is not booked yet.
-void Pipeline::drop(const std::vector<Window>& batch, DropReason reason) {
-    for (const auto& window : batch) {
-        if (window.booked_samples > 0)
-            runner(window.source)->ledger().dropped(window.channel, window.booked_samples, reason);
-    }
-}
-
-void Pipeline::score(std::vector<Window>& batch) {
-    features_.clear();
-    const auto begun = std::chrono::steady_clock::now();
-    for (const auto& window : batch) {
-        if (window.ends_stretch()) continue;
-        features_.push_back(window.features);
-        metrics_.queue_seconds.Observe(std::chrono::duration<double>(begun - window.queued).count());
-    }
-    scores_.resize(features_.size() * classifier_.classes());
-    if (!features_.empty()) {
-        classifier_.score(features_, scores_);
-        metrics_.compute_seconds.Observe(seconds_since(begun));
-        metrics_.batch_windows.Observe(static_cast<double>(features_.size()));
-    }
-
-    std::size_t row = 0;
-    for (auto& window : batch) {
-        if (window.ends_stretch()) {
-            events_->end_stretch(window.source, window.channel);
-            continue;
-        }
-        const auto source = runner(window.source);
-        const auto& name = source->config().name;
-        const auto scores = std::span(scores_).subspan(row++ * classifier_.classes(), classifier_.classes());
-        if (std::any_of(scores.begin(), scores.end(), [](float score) { return !std::isfinite(score); })) {
-            throw std::runtime_error(
-                fmt::format("the model gave a score that is no number (source {}, channel {}, sample {})", name,
-                            window.channel, window.start_sample));
-        }
-        events_->add(name, window, scores);
-        source->ledger().analysed(window.channel, std::exchange(window.booked_samples, 0));
-        metrics_.top_score.Observe(static_cast<double>(*std::max_element(scores.begin(), scores.end())));
-        sink_.on_scores(name, window, scores);
-    }
 }
 
 }  // namespace chorus

@@ -2,19 +2,13 @@
 
 #include <atomic>
 #include <chrono>
-#include <condition_variable>
-#include <exception>
-#include <map>
 #include <memory>
 #include <mutex>
-#include <optional>
-#include <span>
 #include <string>
-#include <thread>
 #include <vector>
 
+#include "daemon/analysis.h"
 #include "daemon/config.h"
-#include "daemon/event_maker.h"
 #include "daemon/hop_widener.h"
 #include "daemon/metrics.h"
 #include "daemon/sinks.h"
@@ -26,8 +20,8 @@
 
 namespace chorus {
 
-/// The whole path from sources to sinks: a thread a source, and one that scores windows of all channels and sources and
-/// tells the sinks of events. Its parts live as long as it does; sinks and classifier are the caller's.
+/// The whole path from sources to sinks: a thread a source, and those that score windows of all channels and sources
+/// and tell the sinks of events. Its parts live as long as it does; sinks and classifier are the caller's.
 class Pipeline {
   public:
     Pipeline(Config config, const Bundle& bundle, const FrontEnd& front_end, Classifier& classifier,
@@ -49,14 +43,17 @@ class Pipeline {
     void reload(Config next);
 
     /// All sources have ended and everything they gave is analysed, or the analysis failed. Any thread.
-    bool finished() const { return finished_; }
+    bool finished() const { return analysis_.finished(); }
     /// Waits for that, at most so long.
-    bool wait_finished(std::chrono::milliseconds timeout);
+    bool wait_finished(std::chrono::milliseconds timeout) { return analysis_.wait_finished(timeout); }
     /// Rethrows what broke the analysis, if anything did.
-    void rethrow_failure() const;
+    void rethrow_failure() const { analysis_.rethrow_failure(); }
 
     /// Ends sources, analyses what is queued for at most `drain`, closes open events, joins the threads.
     void stop(std::chrono::milliseconds drain);
+
+    /// Threads that score, each a batch of its own.
+    std::size_t analysis_threads() const { return analysis_.threads(); }
 
     std::vector<SourceReport> sources() const;
     /// Why the daemon is not healthy; empty while every part makes progress. Any thread.
@@ -80,21 +77,13 @@ class Pipeline {
     std::shared_ptr<SourceRunner> runner(std::size_t source) const;
     std::vector<std::shared_ptr<SourceRunner>> active() const;
     void say_drops();
-    void analyse();
-    std::vector<Window> next_batch();
-    void drop(const std::vector<Window>& batch, DropReason reason);
-    void score(std::vector<Window>& batch);
-    void adopt_detection();
 
     Config config_;  // what reload() changes of it is read by its thread alone
     const Bundle& bundle_;
     const FrontEnd& front_end_;
-    Classifier& classifier_;
     DetectionSink& sink_;
     Metrics& metrics_;
     const SourceRunner::Opener open_;
-    const std::size_t max_batch_;
-    const std::chrono::milliseconds max_batch_delay_;
 
     LaneQueue<Window> queue_;
     mutable std::mutex slots_mutex_;  // guards slots_
@@ -105,21 +94,7 @@ class Pipeline {
     MonotonicTime next_drops_{};
     MonotonicTime started_{};
 
-    std::mutex detection_mutex_;  // guards next_detection_
-    std::optional<DetectionConfig> next_detection_;
-
-    // Of the analysis thread alone.
-    std::unique_ptr<EventMaker> events_;
-    std::vector<std::span<const float>> features_;
-    std::vector<float> scores_;
-
-    std::atomic<MonotonicTime> last_progress_;
-    std::atomic<MonotonicTime> drain_until_{MonotonicTime::max()};
-    std::mutex finished_mutex_;
-    std::condition_variable finished_changed_;
-    std::atomic<bool> finished_{false};
-    std::exception_ptr failure_;  // written before finished_, read after
-    std::jthread thread_;
+    Analysis analysis_;
 };
 
 }  // namespace chorus

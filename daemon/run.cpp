@@ -162,8 +162,7 @@ int run_service(const std::filesystem::path& config_path) {
     if (!config.journal_path.empty() && !config.replay_endpoint.empty())
         replay.emplace(messaging, config.replay_endpoint, config.journal_path, metrics);
     const FrontEnd front_end(station.bundle.front_end);
-    const auto classifier =
-        open_classifier(config.bundle, station.bundle, {.device = config.device, .threads = config.threads});
+    const auto classifier = open_classifier(config.bundle, station.bundle, {.device = config.device});
     Pipeline pipeline(config, station.bundle, front_end, *classifier, feed, metrics, open_source);
     struct StopInOrder {  // the feed's thread asks the pipeline for its sources
         Pipeline& pipeline;
@@ -179,8 +178,9 @@ int run_service(const std::filesystem::path& config_path) {
     if (!config.http_listen.empty())
         http.emplace(config.http_listen, pages(metrics, pipeline, feed), config.http_security);
 
-    spdlog::info("station {}: model {} ({}, {} classes) on {}", config.station, station.bundle.id,
-                 to_string(station.bundle.architecture), station.bundle.labels.size(), classifier->description());
+    spdlog::info("station {}: model {} ({}, {} classes) on {} for each of {} analysis thread(s)", config.station,
+                 station.bundle.id, to_string(station.bundle.architecture), station.bundle.labels.size(),
+                 classifier->description(), pipeline.analysis_threads());
     spdlog::info("publishing on {}{}", feed.endpoint(),
                  config.curve ? fmt::format(" to {} allowed key(s)", config.curve->allowed.size()) : "");
     if (replay) spdlog::info("replaying on {}", replay->endpoint());

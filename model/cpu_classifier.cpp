@@ -41,8 +41,8 @@ class CpuClassifier final : public Classifier {
 
     std::string description() const override {
         const auto threads = scratches_.size();
-        return fmt::format("Chorus's own network on the CPU ({}), {} {}", ScoringNetwork::instructions(), threads,
-                           threads == 1 ? "thread" : "threads");
+        return fmt::format("Chorus's own network on the CPU ({}{})", ScoringNetwork::instructions(),
+                           threads == 1 ? "" : fmt::format(", {} threads", threads));
     }
 
     std::unique_ptr<Classifier> for_another_thread() const override {

@@ -52,6 +52,7 @@ struct FeatureStream::State {
     std::vector<float> samples;   // at the model's rate
     std::int64_t first = 0;       // position of samples[0]
     std::int64_t last_start = 0;  // of the latest window
+    std::int64_t frames_computed = 0;
     std::vector<float> own;       // [frames, mels], columns that are not stored
     std::vector<const float*> columns;
 
@@ -69,14 +70,17 @@ struct FeatureStream::State {
         first = start;
     }
 
-    const float* column(std::span<const float> clip, std::int64_t start, int frame) {
+    const float* column(std::span<const float> clip, std::int64_t start, int frame, FrameBatch& batch) {
         const auto& p = front_end.parameters();
         const auto mels = static_cast<std::size_t>(p.mels);
         const std::int64_t in_clip = std::int64_t{frame} * p.hop - p.n_fft / 2;
         const bool interior = in_clip >= 0 && in_clip + p.n_fft <= p.window_samples();
         auto [place, filled] = interior ? store.slot(start + in_clip) : ColumnStore::Slot{};
         if (place.empty()) place = std::span(own).subspan(static_cast<std::size_t>(frame) * mels, mels);
-        if (!filled) frame_of_clip(front_end, clip, frame, place);
+        if (!filled) {
+            batch.add(clip, frame, place.data());
+            ++frames_computed;
+        }
         return place.data();
     }
 };
@@ -101,6 +105,10 @@ std::int64_t FeatureStream::available() const {
     return state_->first + static_cast<std::int64_t>(state_->samples.size());
 }
 
+std::int64_t FeatureStream::frames_computed() const {
+    return state_->frames_computed;
+}
+
 void FeatureStream::window(std::int64_t start, std::span<float> features) {
     auto& state = *state_;
     const auto& p = state.front_end.parameters();
@@ -113,11 +121,12 @@ void FeatureStream::window(std::int64_t start, std::span<float> features) {
     const auto clip =
         std::span<const float>(state.samples)
             .subspan(static_cast<std::size_t>(start - state.first), static_cast<std::size_t>(p.window_samples()));
+    FrameBatch batch(state.front_end);
     for (int frame = 0; frame < p.frames(); ++frame) {
-        state.columns[static_cast<std::size_t>(frame)] = state.column(clip, start, frame);
+        state.columns[static_cast<std::size_t>(frame)] = state.column(clip, start, frame, batch);
     }
-    transpose_columns(state.columns, static_cast<std::size_t>(p.mels), features);
-    normalise(features);
+    batch.flush();
+    join_columns(state.columns, static_cast<std::size_t>(p.mels), Scale::kMinMax, features);
 }
 
 }  // namespace chorus

@@ -1,68 +1,18 @@
 #include "model/front_end.h"
 
-#include <fftw3.h>
-
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <cstring>
-#include <mutex>
+#include <limits>
 #include <numbers>
 #include <stdexcept>
 #include <string>
 
 #include "model/mel_columns.h"
+#include "model/sound_kernels.h"
 
 namespace chorus {
 namespace {
-
-struct FftwFree {
-    void operator()(void* memory) const { fftwf_free(memory); }
-};
-using FftwFloats = std::unique_ptr<float[], FftwFree>;
-
-struct PlanDestroy {
-    void operator()(fftwf_plan plan) const;
-};
-using FftwPlan = std::unique_ptr<std::remove_pointer_t<fftwf_plan>, PlanDestroy>;
-
-/// FFTW's planner is not thread-safe; running a plan is.
-std::mutex& planner_mutex() {
-    static std::mutex mutex;
-    return mutex;
-}
-
-void PlanDestroy::operator()(fftwf_plan plan) const {
-    const std::lock_guard lock(planner_mutex());
-    fftwf_destroy_plan(plan);
-}
-
-FftwFloats allocate_floats(std::size_t count) {
-    FftwFloats memory(fftwf_alloc_real(count));
-    if (!memory) throw std::bad_alloc();
-    return memory;
-}
-
-/// Aligned as the plan was made for; one a thread, so that a const FrontEnd can be shared.
-struct Workspace {
-    std::size_t n_fft = 0;
-    FftwFloats samples;   // n_fft
-    FftwFloats spectrum;  // n_fft / 2 + 1 complex values, then their powers in place
-
-    void fit(std::size_t wanted) {
-        if (n_fft == wanted) return;
-        n_fft = 0;
-        samples = allocate_floats(wanted);
-        spectrum = allocate_floats(wanted + 2);
-        n_fft = wanted;
-    }
-};
-
-Workspace& workspace(int n_fft) {
-    thread_local Workspace memory;
-    memory.fit(static_cast<std::size_t>(n_fft));
-    return memory;
-}
 
 double hz_to_mel(double hz) {
     return 2595.0 * std::log10(1.0 + hz / 700.0);
@@ -120,6 +70,19 @@ std::vector<Filter> make_filters(const FrontEndParameters& p) {
     return filters;
 }
 
+/// Where the transform of so many points leaves each output.
+std::vector<int> output_order(int points) {
+    std::vector<int> order;
+    for (int output = 0; output < points; ++output) {
+        int place = 0;
+        int digits = output;
+        int length = points;
+        for (; length >= 4; length /= 4, digits /= 4) place += digits % 4 * (length / 4);
+        order.push_back(place + digits);
+    }
+    return order;
+}
+
 void require(bool ok, const char* parameter, const std::string& rule) {
     if (!ok) throw std::invalid_argument(std::string("front-end: ") + parameter + " must be " + rule);
 }
@@ -143,24 +106,34 @@ void validate(const FrontEndParameters& p) {
 }
 
 struct FrontEnd::Tables {
-    std::vector<float> hann;  // n_fft, periodic
     std::vector<Filter> filters;
-    FftwPlan plan;
-    float floor = 0;
+    std::vector<MelFilter> lent_filters;
+    std::vector<float> window;    // periodic Hann, halved: the transform wants it so
+    std::vector<float> twiddles;  // [n_fft, 2]
+    std::vector<int> order;
+    MelTransform transform;
 
-    explicit Tables(const FrontEndParameters& p) : filters(make_filters(p)), floor(static_cast<float>(p.log_floor)) {
-        hann.reserve(static_cast<std::size_t>(p.n_fft));
-        for (int n = 0; n < p.n_fft; ++n) {
-            hann.push_back(static_cast<float>(0.5 - 0.5 * std::cos(2.0 * std::numbers::pi * n / p.n_fft)));
+    explicit Tables(const FrontEndParameters& p) : filters(make_filters(p)), order(output_order(p.n_fft / 2)) {
+        for (const auto& filter : filters) {
+            lent_filters.push_back({.first_bin = filter.first_bin,
+                                    .bins = static_cast<int>(filter.weights.size()),
+                                    .weights = filter.weights.data()});
         }
-        auto& memory = workspace(p.n_fft);
-        const std::lock_guard lock(planner_mutex());
-        // Estimated, not measured: a measured plan differs from run to run and so would the last bits of every score.
-        plan.reset(fftwf_plan_dft_r2c_1d(p.n_fft, memory.samples.get(),
-                                         reinterpret_cast<fftwf_complex*>(memory.spectrum.get()),
-                                         FFTW_ESTIMATE | FFTW_DESTROY_INPUT));
-        if (!plan) throw std::runtime_error("FFTW has no plan for n_fft " + std::to_string(p.n_fft));
+        for (int n = 0; n < p.n_fft; ++n) {
+            const double angle = 2.0 * std::numbers::pi * n / p.n_fft;
+            window.push_back(static_cast<float>(0.5 - 0.5 * std::cos(angle)) / 2);
+            twiddles.push_back(static_cast<float>(std::cos(angle)));
+            twiddles.push_back(static_cast<float>(-std::sin(angle)));
+        }
+        transform = {.n_fft = p.n_fft,
+                     .mels = p.mels,
+                     .floor = static_cast<float>(p.log_floor),
+                     .window = window.data(),
+                     .twiddles = twiddles.data(),
+                     .order = order.data(),
+                     .filters = lent_filters.data()};
     }
+    Tables(const Tables&) = delete;
 };
 
 FrontEnd::FrontEnd(const FrontEndParameters& parameters) : parameters_(parameters) {
@@ -182,115 +155,116 @@ std::vector<float> FrontEnd::filterbank() const {
     return dense;
 }
 
-void FrontEnd::frame(std::span<const float> samples, std::span<float> mel_db) const {
-    const auto n_fft = static_cast<std::size_t>(parameters_.n_fft);
-    if (samples.size() != n_fft || mel_db.size() != static_cast<std::size_t>(parameters_.mels)) {
-        throw std::invalid_argument("FrontEnd::frame wants n_fft samples and room for one value a mel");
-    }
-    auto& memory = workspace(parameters_.n_fft);
-    float* const windowed = memory.samples.get();
-    float* const spectrum = memory.spectrum.get();
-    for (std::size_t n = 0; n < n_fft; ++n) windowed[n] = samples[n] * tables_->hann[n];
-    fftwf_execute_dft_r2c(tables_->plan.get(), windowed, reinterpret_cast<fftwf_complex*>(spectrum));
+/// One a thread, so that a const FrontEnd can be shared.
+struct FrameBatch::Scratch {
+    AlignedFloats transform;
+    AlignedFloats padded;  // [kFramesAtOnce, n_fft] frames that reach over a clip's edge
 
-    float* const power = windowed;  // n_fft / 2 + 1 values fit where the samples were
-    for (std::size_t bin = 0; bin <= n_fft / 2; ++bin) {
-        const float real = spectrum[2 * bin];
-        const float imaginary = spectrum[2 * bin + 1];
-        power[bin] = real * real + imaginary * imaginary;
+    static Scratch& of_this_thread(const MelTransform& transform) {
+        thread_local Scratch scratch;
+        const auto wanted = static_cast<std::size_t>(transform.scratch_size());
+        if (scratch.transform.size() < wanted) {
+            scratch.transform = AlignedFloats(wanted);
+            scratch.padded = AlignedFloats(static_cast<std::size_t>(kFramesAtOnce * transform.n_fft));
+        }
+        return scratch;
     }
-    constexpr float kDecibelsPerNeper = 4.342944819F;  // 10 / ln 10
-    for (std::size_t mel = 0; mel < mel_db.size(); ++mel) {
-        const auto& filter = tables_->filters[mel];
-        const float* const in = power + filter.first_bin;
-        float sum = 0;
-        for (std::size_t i = 0; i < filter.weights.size(); ++i) sum += in[i] * filter.weights[i];
-        // Written so that a NaN becomes the floor: one bad sample must not reach the scores of every class.
-        const float floored = sum > tables_->floor ? std::min(sum, std::numeric_limits<float>::max()) : tables_->floor;
-        mel_db[mel] = kDecibelsPerNeper * std::log(floored);
+};
+
+FrameBatch::FrameBatch(const FrontEnd& front_end)
+    : front_end_(front_end), scratch_(Scratch::of_this_thread(front_end.tables_->transform)) {}
+
+void FrameBatch::add(std::span<const float> clip, int frame, float* column) {
+    const auto& p = front_end_.parameters();
+    const std::int64_t size = std::ssize(clip);
+    const std::int64_t first = std::int64_t{frame} * p.hop - p.n_fft / 2;
+    if (first >= 0 && first + p.n_fft <= size) {
+        frames_[count_] = clip.data() + first;
+    } else {
+        float* const padded = scratch_.padded.data() + count_ * static_cast<std::size_t>(p.n_fft);
+        for (std::int64_t n = 0; n < p.n_fft; ++n) {
+            std::int64_t at = std::abs(first + n);
+            if (at >= size) at = 2 * (size - 1) - at;
+            padded[n] = clip[static_cast<std::size_t>(at)];
+        }
+        frames_[count_] = padded;
     }
+    columns_[count_] = column;
+    if (++count_ == frames_.size()) flush();
 }
 
-void FrontEnd::log_mel(std::span<const float> clip, std::span<float> features) const {
-    if (clip.size() != static_cast<std::size_t>(parameters_.window_samples()) ||
-        features.size() != parameters_.feature_size()) {
+void FrameBatch::flush() {
+    if (count_ == 0) return;
+    std::fill(frames_.begin() + static_cast<std::ptrdiff_t>(count_), frames_.end(), frames_[0]);  // lanes left over
+    sound_kernels_of_this_machine().mel_columns(front_end_.tables_->transform, frames_.data(), static_cast<int>(count_),
+                                                columns_.data(), scratch_.transform.data());
+    count_ = 0;
+}
+
+namespace {
+
+struct Extremes {
+    float lowest;
+    float highest;
+};
+
+Extremes extremes_of(std::span<const float* const> columns, std::size_t mels) {
+    constexpr std::size_t kLanes = 16;  // independent minima and maxima, so that the compiler can use vectors
+    std::array<float, kLanes> low;
+    std::array<float, kLanes> high;
+    low.fill(columns[0][0]);
+    high.fill(columns[0][0]);
+    const auto take = [&](float value, std::size_t lane) {
+        low[lane] = value < low[lane] ? value : low[lane];
+        high[lane] = value > high[lane] ? value : high[lane];
+    };
+    const std::size_t whole = mels / kLanes * kLanes;
+    for (const float* const column : columns) {
+        for (std::size_t mel = 0; mel < whole; mel += kLanes) {
+            for (std::size_t lane = 0; lane < kLanes; ++lane) take(column[mel + lane], lane);
+        }
+        for (std::size_t mel = whole; mel < mels; ++mel) take(column[mel], mel - whole);
+    }
+    return {*std::ranges::min_element(low), *std::ranges::max_element(high)};
+}
+
+/// A clip's columns, computed and joined.
+void columns_of_clip(const FrontEnd& front_end, std::span<const float> clip, Scale scale, std::span<float> features) {
+    const auto& p = front_end.parameters();
+    if (clip.size() != static_cast<std::size_t>(p.window_samples()) || features.size() != p.feature_size()) {
         throw std::invalid_argument("FrontEnd::log_mel wants one window of samples and room for its features");
     }
-    const auto mels = static_cast<std::size_t>(parameters_.mels);
-    const auto frames = static_cast<std::size_t>(parameters_.frames());
+    const auto mels = static_cast<std::size_t>(p.mels);
+    const auto frames = static_cast<std::size_t>(p.frames());
     thread_local std::vector<float> columns;
     thread_local std::vector<const float*> pointers;
     columns.resize(mels * frames);
     pointers.resize(frames);
-    for (std::size_t f = 0; f < frames; ++f) {
-        const std::span column(columns.data() + f * mels, mels);
-        frame_of_clip(*this, clip, static_cast<int>(f), column);
-        pointers[f] = column.data();
+    FrameBatch batch(front_end);
+    for (std::size_t frame = 0; frame < frames; ++frame) {
+        batch.add(clip, static_cast<int>(frame), columns.data() + frame * mels);
+        pointers[frame] = columns.data() + frame * mels;
     }
-    transpose_columns(pointers, mels, features);
+    batch.flush();
+    join_columns(pointers, mels, scale, features);
 }
 
-void normalise(std::span<float> features) {
-    if (features.empty()) return;
-    constexpr std::size_t kLanes = 16;  // independent minima and maxima, so that the compiler can use vectors
-    std::array<float, kLanes> low;
-    std::array<float, kLanes> high;
-    low.fill(features[0]);
-    high.fill(features[0]);
-    const std::size_t whole = features.size() / kLanes * kLanes;
-    for (std::size_t i = 0; i < whole; i += kLanes) {
-        for (std::size_t lane = 0; lane < kLanes; ++lane) {
-            const float value = features[i + lane];
-            low[lane] = value < low[lane] ? value : low[lane];
-            high[lane] = value > high[lane] ? value : high[lane];
-        }
-    }
-    float lowest = *std::ranges::min_element(low);
-    float highest = *std::ranges::max_element(high);
-    for (const float value : features.subspan(whole)) {
-        lowest = std::min(lowest, value);
-        highest = std::max(highest, value);
-    }
-    const float range = highest - lowest;
-    if (!(range > 0)) {
-        std::ranges::fill(features, 0.0F);
-        return;
-    }
-    for (auto& value : features) value = (value - lowest) / range;
+}  // namespace
+
+void FrontEnd::log_mel(std::span<const float> clip, std::span<float> features) const {
+    columns_of_clip(*this, clip, Scale::kDecibels, features);
 }
 
 void features_of_clip(const FrontEnd& front_end, std::span<const float> clip, std::span<float> features) {
-    front_end.log_mel(clip, features);
-    normalise(features);
+    columns_of_clip(front_end, clip, Scale::kMinMax, features);
 }
 
-void frame_of_clip(const FrontEnd& front_end, std::span<const float> clip, int frame, std::span<float> mel_db) {
-    const auto& p = front_end.parameters();
-    const std::int64_t size = static_cast<std::int64_t>(clip.size());
-    const std::int64_t first = std::int64_t{frame} * p.hop - p.n_fft / 2;
-    if (first >= 0 && first + p.n_fft <= size) {
-        front_end.frame(clip.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(p.n_fft)), mel_db);
-        return;
-    }
-    thread_local std::vector<float> padded;
-    padded.resize(static_cast<std::size_t>(p.n_fft));
-    for (std::int64_t n = 0; n < p.n_fft; ++n) {
-        std::int64_t at = std::abs(first + n);
-        if (at >= size) at = 2 * (size - 1) - at;
-        padded[static_cast<std::size_t>(n)] = clip[static_cast<std::size_t>(at)];
-    }
-    front_end.frame(padded, mel_db);
-}
-
-void transpose_columns(std::span<const float* const> columns, std::size_t mels, std::span<float> features) {
-    constexpr std::size_t kTile = 16;  // frames at a time: one cache line of every row
-    for (std::size_t first = 0; first < columns.size(); first += kTile) {
-        const auto tile = columns.subspan(first, std::min(kTile, columns.size() - first));
-        for (std::size_t mel = 0; mel < mels; ++mel) {
-            float* const row = features.data() + mel * columns.size() + first;
-            for (std::size_t f = 0; f < tile.size(); ++f) row[f] = tile[f][mel];
-        }
-    }
+void join_columns(std::span<const float* const> columns, std::size_t mels, Scale scale, std::span<float> features) {
+    Extremes span{.lowest = 0, .highest = 1};
+    if (scale == Scale::kMinMax) span = extremes_of(columns, mels);
+    const float range = span.highest > span.lowest ? span.highest - span.lowest : 1;
+    sound_kernels_of_this_machine().normalise(columns.data(), static_cast<int>(columns.size()), static_cast<int>(mels),
+                                              span.lowest, range, features.data());
 }
 
 }  // namespace chorus

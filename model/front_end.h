@@ -32,7 +32,7 @@ struct FrontEndParameters {
 void validate(const FrontEndParameters& parameters);
 
 /// Log-mel spectrogram of windows at the model's own rate. Const after construction and shared by any number of
-/// threads; the FFTW plan is made once, in the constructor.
+/// threads; the tables are made once, in the constructor.
 class FrontEnd {
   public:
     /// Throws std::invalid_argument as validate() does.
@@ -46,23 +46,18 @@ class FrontEnd {
     /// The filterbank as [n_fft / 2 + 1, mels], row-major, in the order torchaudio gives it.
     std::vector<float> filterbank() const;
 
-    /// One frame: n_fft samples -> mels values in dB, not normalised.
-    void frame(std::span<const float> samples, std::span<float> mel_db) const;
-
     /// One clip of window_samples() -> [mels, frames] in dB, row-major, not normalised.
     void log_mel(std::span<const float> clip, std::span<float> features) const;
 
   private:
+    friend class FrameBatch;
     struct Tables;
     FrontEndParameters parameters_;
     std::unique_ptr<const Tables> tables_;
 };
 
-/// Min-max over this one window, in place: a window's input never depends on its neighbours. A constant window
-/// becomes all zero.
-void normalise(std::span<float> features);
-
-/// log_mel() and normalise(): what a network is fed.
+/// log_mel(), then min-max over this one window: what a network is fed. A window's input never depends on its
+/// neighbours; a constant window becomes all zero.
 void features_of_clip(const FrontEnd& front_end, std::span<const float> clip, std::span<float> features);
 
 /// The log-mel windows of one unbroken stretch of one channel. Used by one thread at a time.
@@ -87,6 +82,9 @@ class FeatureStream {
     /// The normalised features [mels, frames] of the window at `start`, which must be complete (start +
     /// window_samples() <= available()) and not before an earlier call's start. Sound before `start` is forgotten.
     void window(std::int64_t start, std::span<float> features);
+
+    /// Frames that went through the transform so far: those of two windows that begin at the same sample once.
+    std::int64_t frames_computed() const;
 
   private:
     struct State;

@@ -1,30 +1,13 @@
-// Compiled several times: CHORUS_KERNELS names the namespace, the compiler's flags the instruction set. Everything else
-// has internal linkage and no function of the standard library is called, so that no code for one instruction set can
-// be linked in place of another's. Vectors are the compiler's own: on a machine without 256-bit registers it takes two.
+// Compiled several times: CHORUS_KERNELS names the namespace, the compiler's flags the instruction set.
 
 #include "model/network_kernels.h"
+
+#include "model/vectors.h"
 
 namespace chorus::CHORUS_KERNELS {
 namespace {
 
-using Vector = float __attribute__((vector_size(32)));
-using UnalignedVector = float __attribute__((vector_size(32), aligned(4), may_alias));
-constexpr int kLanes = kChannelBlock;
-static_assert(sizeof(Vector) == kLanes * sizeof(float));
-
-#define CHORUS_INLINE inline __attribute__((always_inline))
-
-CHORUS_INLINE Vector load(const float* from) {
-    return *reinterpret_cast<const UnalignedVector*>(from);
-}
-
-CHORUS_INLINE void store(float* to, Vector value) {
-    *reinterpret_cast<UnalignedVector*>(to) = value;
-}
-
-CHORUS_INLINE Vector all(float value) {
-    return value - Vector{};
-}
+static_assert(kChannelBlock == kLanes);
 
 CHORUS_INLINE Vector at_least_zero(Vector x) {
     return x > 0.0F ? x : Vector{};

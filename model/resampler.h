@@ -7,8 +7,9 @@
 
 namespace chorus {
 
-/// Mono streaming sample rate conversion (libsoxr, high quality). Output sample 0 is input sample 0: the filter's delay
-/// is already taken out. The output doesn't depend on how the input was cut into blocks. Equal rates pass through
+/// Mono streaming sample rate conversion: the filters of polyphase.h, or libsoxr with the same edges where the rates
+/// have no common measure to speak of (47,999 and 16,000 Hz). Output sample 0 is input sample 0: the filter's delay is
+/// already taken out. The output doesn't depend on how the input was cut into blocks. Equal rates pass through
 /// untouched. One thread at a time.
 class Resampler {
   public:
@@ -23,9 +24,10 @@ class Resampler {
     /// Appends the filter's tail; push() may not follow. In all, round(n * to / from) samples come out for n in.
     void finish(std::vector<float>& out);
 
+    class Converter;  // how it is done
+
   private:
-    struct State;
-    std::unique_ptr<State> state_;
+    std::unique_ptr<Converter> converter_;
 };
 
 /// A whole recording at once.

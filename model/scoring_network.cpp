@@ -5,40 +5,21 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <cstring>
 #include <limits>
-#include <new>
 #include <optional>
 #include <set>
 #include <stdexcept>
 #include <utility>
 
+#include "model/aligned_floats.h"
+#include "model/float_arena.h"
 #include "model/mobilenet_v3_layers.h"
 #include "model/network_kernels.h"
 
 namespace chorus {
 namespace {
 
-constexpr std::align_val_t kAlignment{64};
-
-struct AlignedDelete {
-    void operator()(float* memory) const { ::operator delete[](memory, kAlignment); }
-};
-
-/// Floats that begin with a cache line, zero at first.
-class Floats {
-  public:
-    Floats() = default;
-    explicit Floats(std::size_t count) : memory_(new (kAlignment) float[count]()), count_(count) {}
-
-    float* data() const { return memory_.get(); }
-    std::size_t size() const { return count_; }
-    float& operator[](std::size_t at) const { return memory_[at]; }
-
-  private:
-    std::unique_ptr<float[], AlignedDelete> memory_;
-    std::size_t count_ = 0;
-};
+using Floats = AlignedFloats;
 
 std::size_t area(int height, int width) {
     return static_cast<std::size_t>(height) * static_cast<std::size_t>(width);
@@ -133,44 +114,42 @@ class TensorReader {
 
 class Pointwise {
   public:
-    Pointwise(const Weights& from, Activation activation)
-        : in_(from.in), out_(rounded_up(from.out, kChannelBlock)), activation_(activation),
-          weights_(area(in_, out_)), bias_(static_cast<std::size_t>(out_)) {
-        std::ranges::copy(from.bias, bias_.data());
-        float* to = weights_.data();
-        for (int column = 0; column < out_;) {
-            const int columns = panel_columns(out_ - column);
-            for (int i = 0; i < in_; ++i) {
+    Pointwise(const Weights& from, Activation activation, FloatArena& memory) {
+        const int out = rounded_up(from.out, kChannelBlock);
+        const auto bias = memory.take(static_cast<std::size_t>(out));
+        std::ranges::copy(from.bias, bias.begin());
+        const auto weights = memory.take(area(from.in, out));
+        float* to = weights.data();
+        for (int column = 0; column < out;) {
+            const int columns = panel_columns(out - column);
+            for (int i = 0; i < from.in; ++i) {
                 for (int o = column; o < column + columns; ++o, ++to) {
-                    if (o < from.out) *to = from.values[area(o, in_) + static_cast<std::size_t>(i)];
+                    if (o < from.out) *to = from.values[area(o, from.in) + static_cast<std::size_t>(i)];
                 }
             }
             column += columns;
         }
+        layer_ = {
+            .in = from.in, .out = out, .activation = activation, .weights = weights.data(), .bias = bias.data()};
     }
 
-    int out() const { return out_; }
+    int out() const { return layer_.out; }
 
     void operator()(const float* in, int pixels, const float* residual, float* out) const {
-        const PointwiseLayer layer{
-            .in = in_, .out = out_, .activation = activation_, .weights = weights_.data(), .bias = bias_.data()};
-        kernels_of_this_machine().pointwise(layer, in, pixels, residual, out);
+        kernels_of_this_machine().pointwise(layer_, in, pixels, residual, out);
     }
 
   private:
-    int in_;
-    int out_;
-    Activation activation_;
-    Floats weights_;
-    Floats bias_;
+    PointwiseLayer layer_;
 };
 
 class Depthwise {
   public:
-    Depthwise(const Weights& from, const BlockOptions& options)
-        : options_(options), weights_(from.values.size()), bias_(from.bias.size()) {
-        std::ranges::copy(from.bias, bias_.data());
-        float* to = weights_.data();
+    Depthwise(const Weights& from, const BlockOptions& options, FloatArena& memory) {
+        const auto bias = memory.take(from.bias.size());
+        std::ranges::copy(from.bias, bias.begin());
+        const auto weights = memory.take(from.values.size());
+        float* to = weights.data();
         for (int block = 0; block < from.out; block += kChannelBlock) {
             for (int tap = 0; tap < from.in; ++tap) {
                 for (int c = block; c < block + kChannelBlock; ++c, ++to) {
@@ -178,22 +157,20 @@ class Depthwise {
                 }
             }
         }
+        layer_ = {.channels = options.expanded,
+                  .kernel = options.kernel,
+                  .stride = options.stride,
+                  .activation = options.activation,
+                  .weights = weights.data(),
+                  .bias = bias.data()};
     }
 
     void operator()(const float* const* rows, int width_in, int width_out, float* sums, float* out) const {
-        const DepthwiseLayer layer{.channels = options_.expanded,
-                                   .kernel = options_.kernel,
-                                   .stride = options_.stride,
-                                   .activation = options_.activation,
-                                   .weights = weights_.data(),
-                                   .bias = bias_.data()};
-        kernels_of_this_machine().depthwise_row(layer, rows, width_in, width_out, sums, out);
+        kernels_of_this_machine().depthwise_row(layer_, rows, width_in, width_out, sums, out);
     }
 
   private:
-    BlockOptions options_;
-    Floats weights_;
-    Floats bias_;
+    DepthwiseLayer layer_;
 };
 
 struct Squeeze {
@@ -212,23 +189,25 @@ struct BlockBuffers {
 
 class Block {
   public:
-    Block(TensorReader& tensors, const std::string& name, const BlockOptions& options, int height, int width)
+    Block(TensorReader& tensors, FloatArena& memory, const std::string& name, const BlockOptions& options, int height,
+          int width)
         : options_(options), height_in_(height), width_in_(width) {
         int at = 0;
         const auto next = [&] { return fmt::format("{}.block.{}", name, at++); };
         if (options.expanded != options.in) {
-            expand_.emplace(tensors.read_folded(next(), options.expanded, options.in, 1), options.activation);
+            expand_.emplace(tensors.read_folded(next(), options.expanded, options.in, 1), options.activation, memory);
         }
-        depthwise_.emplace(tensors.read_folded(next(), options.expanded, 1, options.kernel), options);
+        depthwise_.emplace(tensors.read_folded(next(), options.expanded, 1, options.kernel), options, memory);
         if (options.squeeze) {
             const auto inside = next();
             const int squeezed = squeezed_channels(options.expanded);
             squeeze_.emplace(
-                Squeeze{.reduce = {tensors.read_plain(inside + ".fc1", squeezed, options.expanded, 2), Activation::kRelu},
+                Squeeze{.reduce = {tensors.read_plain(inside + ".fc1", squeezed, options.expanded, 2),
+                                   Activation::kRelu, memory},
                         .gate = {tensors.read_plain(inside + ".fc2", options.expanded, squeezed, 2),
-                                 Activation::kHardsigmoid}});
+                                 Activation::kHardsigmoid, memory}});
         }
-        project_.emplace(tensors.read_folded(next(), options.out, options.expanded, 1), Activation::kNone);
+        project_.emplace(tensors.read_folded(next(), options.out, options.expanded, 1), Activation::kNone, memory);
 
         // As many rows at a time as leave the block's inside in the second-level cache.
         constexpr std::size_t kStripFloats = 256 * 1024 / sizeof(float);
@@ -256,25 +235,22 @@ class Block {
         float* const sums = squeeze_ ? buffers.sums.data() : nullptr;
         if (sums != nullptr) std::fill_n(sums, expanded(), 0.0F);
 
-        const float* expanded_rows = in;  // from row first_row on
-        int first_row = 0;
-        int end_row = 0;
+        // Row r of the expanded input is at r modulo kept_rows: the strip at work needs no more of them.
+        const float* const expanded_rows = expand_ ? buffers.expanded.data() : in;
+        const int kept_rows = expand_ ? rows_in(strip_) : height_in_;
+        int end_row = 0;  // of those expanded so far
         for (int y = 0; y < height_out(); y += strip_) {
             const int count = std::min(strip_, height_out() - y);
             if (expand_) {
-                const int first_needed = std::max(0, y * options_.stride - pad);
                 const int end_needed = std::min(height_in_, (y + count - 1) * options_.stride - pad + options_.kernel);
-                float* const rows = buffers.expanded.data();
-                if (end_row > first_needed) {
-                    std::memmove(rows, rows + channels(first_needed - first_row) * row_in,
-                                 channels(end_row - first_needed) * row_in * sizeof(float));
+                end_row = std::max(end_row, y * options_.stride - pad);
+                while (end_row < end_needed) {
+                    const int place = end_row % kept_rows;
+                    const int rows = std::min(end_needed - end_row, kept_rows - place);
+                    (*expand_)(in + area(end_row, width_in_) * channels(options_.in), rows * width_in_, nullptr,
+                               buffers.expanded.data() + channels(place) * row_in);
+                    end_row += rows;
                 }
-                const int from = std::max(end_row, first_needed);
-                (*expand_)(in + area(from, width_in_) * channels(options_.in), (end_needed - from) * width_in_, nullptr,
-                           rows + channels(from - first_needed) * row_in);
-                first_row = first_needed;
-                end_row = end_needed;
-                expanded_rows = rows;
             }
             float* const strip = buffers.depthwise.data() + (squeeze_ ? channels(y) * row_out : 0);
             for (int i = 0; i < count; ++i) {
@@ -282,7 +258,7 @@ class Block {
                 for (int k = 0; k < options_.kernel; ++k) {
                     const int row = (y + i) * options_.stride - pad + k;
                     if (row >= 0 && row < height_in_) {
-                        rows[static_cast<std::size_t>(k)] = expanded_rows + channels(row - first_row) * row_in;
+                        rows[static_cast<std::size_t>(k)] = expanded_rows + channels(row % kept_rows) * row_in;
                     }
                 }
                 (*depthwise_)(rows.data(), width_in_, width_out(), sums, strip + channels(i) * row_out);
@@ -339,8 +315,9 @@ struct ScoringNetwork::Scratch::Buffers {
 struct ScoringNetwork::Layers {
     int mels;
     int frames;
+    FloatArena memory;
     Weights stem;
-    Floats stem_weights;
+    std::span<float> stem_weights;
     std::vector<Block> blocks;
     std::optional<Pointwise> last;
     std::optional<Pointwise> head;
@@ -349,7 +326,7 @@ struct ScoringNetwork::Layers {
         : mels(mel_count), frames(frame_count) {
         const auto options = blocks_of(architecture);
         stem = tensors.read_folded("features.0", options.front().in, 1, 3);
-        stem_weights = Floats(stem.values.size());
+        stem_weights = memory.take(stem.values.size());
         for (int tap = 0; tap < 9; ++tap) {
             for (int c = 0; c < stem.out; ++c) {
                 stem_weights[area(tap, stem.out) + static_cast<std::size_t>(c)] =
@@ -359,14 +336,14 @@ struct ScoringNetwork::Layers {
         int height = stem_height();
         int width = stem_width();
         for (const auto& block : options) {
-            blocks.emplace_back(tensors, fmt::format("features.{}", blocks.size() + 1), block, height, width);
+            blocks.emplace_back(tensors, memory, fmt::format("features.{}", blocks.size() + 1), block, height, width);
             height = blocks.back().height_out();
             width = blocks.back().width_out();
         }
         const int embedding = embedding_size_of(architecture);
         last.emplace(tensors.read_folded(fmt::format("features.{}", blocks.size() + 1), embedding, options.back().out, 1),
-                     Activation::kHardswish);
-        head.emplace(tensors.read_plain("head", classes, embedding, 0), Activation::kNone);
+                     Activation::kHardswish, memory);
+        head.emplace(tensors.read_plain("head", classes, embedding, 0), Activation::kNone, memory);
         tensors.expect_all_read();
     }
 

@@ -20,6 +20,13 @@ def add_common_arguments(parser):
     parser.add_argument("--model", default=STARTER, type=pathlib.Path)
 
 
+def codes_of(bundle):
+    """The codes of a bundle's classes, from its header of JSON behind 8 bytes with its length."""
+    with open(bundle, "rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    return [label["code"] for label in json.loads(header["__metadata__"]["labels"])]
+
+
 class Scrape:
     """One page of /metrics."""
 

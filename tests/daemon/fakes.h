@@ -99,6 +99,25 @@ inline std::vector<float> noise_with_tones(int rate_hz, double seconds, const st
     return samples;
 }
 
+/// A ToneClassifier for as many threads as want one, whose windows take longer or shorter, so that they overtake one
+/// another.
+class UnevenToneClassifier : public ToneClassifier {
+  public:
+    void score(std::span<const std::span<const float>> windows, std::span<float> scores) override {
+        std::this_thread::sleep_for(std::chrono::microseconds(random_() % 3000));
+        ToneClassifier::score(windows, scores);
+    }
+    std::unique_ptr<Classifier> for_another_thread() const override {
+        auto another = std::make_unique<UnevenToneClassifier>();
+        another->random_.seed(++made_);
+        return another;
+    }
+
+  private:
+    std::mt19937 random_{0};
+    mutable unsigned made_ = 0;
+};
+
 /// Hands out a script of blocks and gaps, then ends.
 class ScriptedSource : public AudioSource {
   public:

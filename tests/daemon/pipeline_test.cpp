@@ -153,6 +153,109 @@ class ScoresSink : public RecordingSink {
     std::vector<float> scores_;
 };
 
+// The messages of all channels in the order in which they were told.
+std::vector<std::string> all_messages(const std::vector<Event>& events) {
+    std::vector<std::string> lines;
+    for (Event event : events) {
+        event.latency_ms.reset();
+        lines.push_back(to_json(event));
+    }
+    return lines;
+}
+
+TEST(Pipeline, GivesTheSameEventsInTheSameOrderForAnyNumberOfThreads) {
+    const int rate = 16'000;
+    const auto items = cut_into_blocks({noise_with_tones(rate, 20.3, {{1.0, 2.0}, {9.0, 11.0}}, 1),
+                                        noise_with_tones(rate, 20.3, {{1.1, 2.1}, {5.0, 6.0}}, 2),
+                                        noise_with_tones(rate, 20.3, {{0.9, 1.9}, {9.2, 17.0}}, 3)},
+                                       rate, [] { return std::size_t{4800}; });
+    const Bundle bundle = tone_bundle();
+    const FrontEnd front_end(bundle.front_end);
+    const auto run = [&](int threads) {
+        auto config = config_for(true);
+        config.threads = threads;
+        config.detection.group_seconds = 0.5;
+        config.detection.update_seconds = 1.0;
+        UnevenToneClassifier classifier;
+        ScoresSink sink;
+        Metrics metrics(config.station);
+        Pipeline pipeline(config, bundle, front_end, classifier, sink, metrics,
+                          [&](const SourceConfig&) { return std::make_unique<ScriptedSource>(items, false); });
+        EXPECT_EQ(pipeline.analysis_threads(), static_cast<std::size_t>(threads));
+        pipeline.start();
+        EXPECT_TRUE(pipeline.wait_finished(60s));
+        pipeline.rethrow_failure();
+        for (const auto& channel : pipeline.sources()[0].channels) {
+            EXPECT_TRUE(channel.samples.balanced());
+            EXPECT_EQ(channel.samples.analysed, 203 * rate / 10);
+        }
+        return std::pair(all_messages(sink.events()), sink.scores_);
+    };
+    const auto alone = run(1);
+    EXPECT_GE(alone.first.size(), 15U);
+    for (const int threads : {2, 3, 8}) EXPECT_EQ(run(threads), alone) << threads;
+}
+
+TEST(Pipeline, BooksEverySampleWhenItStopsWhileSeveralThreadsScore) {
+    auto config = config_for(false);
+    config.threads = 4;
+    const int rate = 16'000;
+    const auto items = cut_into_blocks({noise_with_tones(rate, 30.0, {})}, rate, [] { return std::size_t{4000}; });
+    const Bundle bundle = tone_bundle();
+    const FrontEnd front_end(bundle.front_end);
+    for (const auto drain : {0ms, 5ms, 10'000ms}) {
+        UnevenToneClassifier classifier;
+        RecordingSink sink;
+        Metrics metrics(config.station);
+        Pipeline pipeline(config, bundle, front_end, classifier, sink, metrics, once(items));
+        pipeline.start();
+        ASSERT_TRUE(goes_down(pipeline));
+        EXPECT_TRUE(pipeline.sources()[0].channels[0].samples.balanced());
+        pipeline.stop(drain);
+        const auto samples = pipeline.sources()[0].channels[0].samples;
+        EXPECT_TRUE(samples.balanced());
+        EXPECT_EQ(samples.in, 30 * rate);
+        EXPECT_EQ(samples.pending, 0);
+    }
+}
+
+TEST(Pipeline, TellsWhatCameBeforeAFailureAndNothingAfterIt) {
+    class BreaksAtATone : public UnevenToneClassifier {
+      public:
+        void score(std::span<const std::span<const float>> windows, std::span<float> scores) override {
+            UnevenToneClassifier::score(windows, scores);
+            if (scores[0] > 0.35F) throw std::runtime_error("broken");
+        }
+        std::unique_ptr<Classifier> for_another_thread() const override { return std::make_unique<BreaksAtATone>(); }
+    };
+    const int rate = 16'000;
+    const auto items =
+        cut_into_blocks({noise_with_tones(rate, 20.0, {{5.0, 6.0}})}, rate, [] { return std::size_t{4000}; });
+    const Bundle bundle = tone_bundle();
+    const FrontEnd front_end(bundle.front_end);
+    std::vector<std::int64_t> analysed;
+    for (const int threads : {1, 2, 4}) {
+        auto config = config_for(true);
+        config.threads = threads;
+        BreaksAtATone classifier;
+        ScoresSink sink;
+        Metrics metrics(config.station);
+        Pipeline pipeline(config, bundle, front_end, classifier, sink, metrics,
+                          [&](const SourceConfig&) { return std::make_unique<ScriptedSource>(items, false); });
+        pipeline.start();
+        ASSERT_TRUE(pipeline.wait_finished(60s));
+        EXPECT_THROW(pipeline.rethrow_failure(), std::runtime_error);
+        pipeline.stop(0ms);
+        const auto samples = pipeline.sources()[0].channels[0].samples;
+        EXPECT_TRUE(samples.balanced());
+        EXPECT_EQ(samples.pending, 0);
+        EXPECT_EQ(samples.analysed, rate + rate / 4 * (std::ssize(sink.scores_) - 1));
+        analysed.push_back(samples.analysed);
+    }
+    EXPECT_GT(analysed[0], 4 * rate);
+    EXPECT_EQ(analysed, std::vector(3, analysed[0])) << "for any number of threads";
+}
+
 TEST(Pipeline, ShiftsScoresByHourAndMonthBeforeTheDetectorAlone) {
     auto bundle = tone_bundle();
     bundle.thresholds = {0.9F};  // a second of tone scores 0.66, which 2 in log-odds make 0.93

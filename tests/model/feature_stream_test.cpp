@@ -1,6 +1,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <set>
+
 #include "model/front_end.h"
 #include "model/resampler.h"
 #include "tests/model/test_sounds.h"
@@ -63,6 +65,30 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& test) {
         return std::to_string(test.param.source_rate_hz) + "HzEvery" + std::to_string(test.param.window_hop);
     });
+
+TEST(FeatureStream, ComputesNoFrameTwice) {
+    const FrontEnd front_end(FrontEndParameters{});
+    const auto& p = front_end.parameters();
+    for (const std::int64_t window_hop : {1000, 8000, 16000, 24000, 48000}) {
+        FeatureStream stream(front_end, 16000, window_hop);
+        stream.push(hiss(16000 * 20));
+        std::vector<float> features(p.feature_size());
+        std::set<std::int64_t> positions;  // of frames that are inside their window
+        std::int64_t at_edges = 0;         // which are mirrored and no other window's
+        for (std::int64_t start = 0; start + p.window_samples() <= stream.available(); start += window_hop) {
+            stream.window(start, features);
+            for (int frame = 0; frame < p.frames(); ++frame) {
+                const std::int64_t first = std::int64_t{frame} * p.hop - p.n_fft / 2;
+                if (first >= 0 && first + p.n_fft <= p.window_samples()) {
+                    positions.insert(start + first);
+                } else {
+                    ++at_edges;
+                }
+            }
+        }
+        EXPECT_EQ(stream.frames_computed(), std::ssize(positions) + at_edges) << "a window every " << window_hop;
+    }
+}
 
 TEST(FeatureStream, AnyLaterStartIsAllowed) {
     const FrontEnd front_end(FrontEndParameters{});
