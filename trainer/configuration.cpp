@@ -144,6 +144,22 @@ void read_activity(ConfigSection section, ActivityOptions& activity) {
     read_number(section, "clock_ahead", activity.clock_ahead_hours, -14.0, 14.0);
 }
 
+void read_thresholds(ConfigSection section, ThresholdOptions& thresholds) {
+    choose(section, "rule", std::array{ThresholdRule::kFBeta, ThresholdRule::kPrecision}, thresholds.rule);
+    read_number(section, "beta", thresholds.beta, 0.01, 100.0);
+    read_number(section, "precision", thresholds.precision, 0.0, 1.0);
+    read_number(section, "prior_positives", thresholds.prior_positives, 0.0, 1e6);
+}
+
+void read_evaluation(ConfigSection section, FitOptions& options) {
+    read_int(section, "resamples", options.resamples, 0, 1'000'000);
+    auto& groups = options.groups;
+    if (section.has("frequent")) groups.frequent = section.texts("frequent");
+    if (section.has("common")) groups.common = section.texts("common");
+    read_number(section, "frequent_share", groups.frequent_share, 0.0, 1.0);
+    read_number(section, "common_share", groups.common_share, 0.0, 1.0);
+}
+
 void read_document(ConfigDocument& document, FitOptions& options) {
     document.throw_if_unreadable();
     auto root = document.root();
@@ -155,6 +171,8 @@ void read_document(ConfigDocument& document, FitOptions& options) {
     read_mixing(root.section("mixing"), options.training.mixing);
     read_augmentation(root.section("augmentation"), options.training.augmentation);
     read_activity(root.section("activity"), options.activity);
+    read_thresholds(root.section("thresholds"), options.thresholds);
+    read_evaluation(root.section("evaluation"), options);
     document.finish();
 }
 

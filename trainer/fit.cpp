@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -57,13 +58,6 @@ std::vector<std::uint8_t> all_targets(const Dataset& dataset) {
     return targets;
 }
 
-std::vector<int> count_positives_of(const Dataset& dataset, std::span<const std::size_t> rows) {
-    std::vector<int> positives(dataset.classes.size());
-    for (const auto row : rows)
-        for (std::size_t c = 0; c < positives.size(); ++c) positives[c] += dataset.clips[row].targets[c];
-    return positives;
-}
-
 TrainedNetwork train_with_progress(const FitOptions& options, const Dataset& dataset, const FeatureStore& features,
                                    const Split& split, Progress& progress) {
     const auto targets = all_targets(dataset);
@@ -94,13 +88,9 @@ TrainedNetwork train_with_progress(const FitOptions& options, const Dataset& dat
     return trained;
 }
 
-json threshold_rule(const Thresholds& thresholds, std::size_t held_out_clips, std::span<const int> positives) {
-    if (held_out_clips == 0) return {{"rule", "0.5: no held-out recordings to choose on"}};
-    return {{"rule", "best F1 on held-out training recordings, drawn to the common threshold where positives are few"},
-            {"common", thresholds.common},
-            {"prior_positives", kThresholdPrior},
-            {"held_out_clips", held_out_clips},
-            {"held_out_positives", positives}};
+/// How many recordings some clips are of.
+std::size_t count_recordings(std::span<const std::uint32_t> recordings) {
+    return recordings.empty() ? 0 : *std::max_element(recordings.begin(), recordings.end()) + std::size_t{1};
 }
 
 json training_report(const FitOptions& options, const TrainedNetwork& trained) {
@@ -124,13 +114,12 @@ json activity_report(const std::optional<ActivityTable>& table, int dated_record
             {"hours", table ? json(table->solar ? "solar" : "utc") : json(nullptr)}};
 }
 
-/// What a bundle remembers of a report: the figures without the list of files.
-std::string metrics_of(const json& report) {
-    json metrics;
-    for (const auto* key : {"held_out", "test"}) {
-        metrics[key] = report.at(key);
-    }
-    return metrics.dump();
+/// What a bundle remembers of a report: the figures without the list of files, and what its classes were learned from.
+std::string metrics_of(const json& report, std::span<const int> training_positives) {
+    return json({{"held_out", report.at("held_out")},
+                 {"test", report.at("test")},
+                 {"training_positives", training_positives}})
+        .dump();
 }
 
 }  // namespace
@@ -151,12 +140,15 @@ json fit(const FitOptions& options, Progress& progress) {
 
     const auto trained = train_with_progress(options, dataset, features, split, progress);
 
+    const auto train_positives = count_positives(dataset, Subset::kTrain);
+    const auto groups = class_groups(dataset.classes, species, train_positives,
+                                     split.training.size() + split.validation.size(), options.groups);
     Bundle bundle;
     bundle.architecture = options.training.architecture;
     bundle.front_end = options.front_end;
-    for (const auto& code : dataset.classes) {
-        const auto& [name, group] = species[code];
-        bundle.labels.push_back({.code = code, .name = name, .group = group});
+    for (std::size_t c = 0; c < dataset.classes.size(); ++c) {
+        const auto& code = dataset.classes[c];
+        bundle.labels.push_back({.code = code, .name = species[code].name, .group = groups[c]});
     }
     bundle.thresholds.assign(dataset.classes.size(), 0.5F);
     bundle.dataset_hash = dataset.manifest_hash;
@@ -170,15 +162,22 @@ json fit(const FitOptions& options, Progress& progress) {
     const auto held_out = score_clips(*classifier, features, dataset, split.validation);
     if (split.validation.empty())
         fmt::print(stderr, "no recording is held out: all thresholds stay 0.5 and the last epoch is kept\n");
-    const auto thresholds = choose_thresholds(held_out);
+    const auto thresholds = choose_thresholds(held_out, options.thresholds);
     bundle.thresholds = thresholds.values;
-    bundle.threshold_rule =
-        threshold_rule(thresholds, split.validation.size(), count_positives_of(dataset, split.validation)).dump();
+    const auto held_out_recordings = recordings_of(dataset, split.validation);
+    auto rule = describe(thresholds, options.thresholds);
+    rule["held_out_clips"] = split.validation.size();
+    rule["held_out_recordings"] = count_recordings(held_out_recordings);
+    bundle.threshold_rule = rule.dump();
 
-    const auto training_positives = count_positives_of(dataset, split.training);
-    const auto report_of = [&](const ScoreTable& table) -> json {
+    const auto report_of = [&](const ScoreTable& table, std::span<const std::uint32_t> recordings) -> json {
         if (table.rows() == 0) return nullptr;
-        return evaluation_report(table, dataset.classes, thresholds.values, training_positives);
+        return evaluation_report(table, {.codes = dataset.classes,
+                                         .thresholds = thresholds.values,
+                                         .training_positives = train_positives,
+                                         .groups = groups,
+                                         .recordings = recordings,
+                                         .resamples = options.resamples});
     };
     json report = {
         {"architecture", to_string(bundle.architecture)},
@@ -188,9 +187,11 @@ json fit(const FitOptions& options, Progress& progress) {
         {"left_out", left_out_report(dataset.left_out)},
         {"training", training_report(options, trained)},
         {"activity", activity_report(bundle.activity, count_dated_recordings(dataset, split.training))},
-        {"held_out", report_of(held_out)},
-        {"test", report_of(score_clips(*classifier, features, dataset, split.test))}};
-    bundle.metrics = metrics_of(report);
+        {"thresholds", std::move(rule)},
+        {"held_out", report_of(held_out, held_out_recordings)},
+        {"test",
+         report_of(score_clips(*classifier, features, dataset, split.test), recordings_of(dataset, split.test))}};
+    bundle.metrics = metrics_of(report, train_positives);
     report["bundle"] = options.out.string();
     report["id"] = write_bundle(options.out, bundle);
     std::filesystem::remove(checkpoint_of(options));
@@ -199,48 +200,6 @@ json fit(const FitOptions& options, Progress& progress) {
                          {"evaluation", seconds_since(evaluation_began)},
                          {"all", seconds_since(began)}};
     return report;
-}
-
-json evaluate(const EvaluateOptions& options, Progress& progress) {
-    const auto bundle = read_bundle(options.model);
-    const auto classifier = make_classifier(bundle, {.device = "cpu", .threads = options.threads});
-    const FrontEnd front_end(bundle.front_end);
-    auto dataset = read_anuraset(options.dataset, bundle.front_end.window_seconds);
-    std::erase_if(dataset.clips, [&](const Clip& clip) { return clip.subset != options.subset; });
-    if (dataset.clips.empty())
-        throw std::runtime_error(fmt::format("{}: no clip in this subset", options.dataset.string()));
-
-    std::vector<std::string> codes;
-    for (const auto& label : bundle.labels) codes.push_back(label.code);
-    json unknown = json::array();
-    std::vector<std::optional<std::size_t>> place(dataset.classes.size());  // of a column among the bundle's labels
-    for (std::size_t c = 0; c < dataset.classes.size(); ++c) {
-        const auto found = std::find(codes.begin(), codes.end(), dataset.classes[c]);
-        if (found == codes.end())
-            unknown.push_back(dataset.classes[c]);
-        else
-            place[c] = static_cast<std::size_t>(found - codes.begin());
-    }
-    if (unknown.size() == dataset.classes.size())
-        throw std::runtime_error(
-            fmt::format("{}: the bundle knows none of the dataset's classes", options.model.string()));
-    for (auto& clip : dataset.clips) {
-        std::vector<std::uint8_t> targets(codes.size());
-        for (std::size_t c = 0; c < place.size(); ++c)
-            if (place[c]) targets[*place[c]] = clip.targets[c];
-        clip.targets = std::move(targets);
-    }
-    dataset.classes = codes;
-
-    const auto features = load_features(front_end, dataset, options.threads, progress);
-    std::vector<std::size_t> rows(features.size());
-    for (std::size_t i = 0; i < rows.size(); ++i) rows[i] = i;
-    return {{"model", options.model.string()},
-            {"id", bundle.id},
-            {"left_out", left_out_report(dataset.left_out)},
-            {"classes_without_label", std::move(unknown)},
-            {options.subset == Subset::kTest ? "test" : "train",
-             evaluation_report(score_clips(*classifier, features, dataset, rows), codes, bundle.thresholds, {})}};
 }
 
 }  // namespace chorus

@@ -11,6 +11,7 @@
 #include <sstream>
 
 #include "tests/trainer/support.h"
+#include "trainer/evaluate.h"
 #include "trainer/model_list.h"
 
 namespace chorus {
@@ -62,9 +63,15 @@ TEST_F(Fit, LearnsToTellTonesApart) {
     EXPECT_EQ(nlohmann::json::parse(bundle.metrics)["test"], report["test"]);
 
     const auto again = evaluate({.model = options.out, .dataset = options.dataset}, progress_);
-    EXPECT_EQ(again["test"]["macro_f1"]["calibrated"]["all_classes"],
-              report["test"]["macro_f1"]["calibrated"]["all_classes"]);
-    EXPECT_EQ(again["test"]["mean_average_precision"], report["test"]["mean_average_precision"]);
+    EXPECT_EQ(again["test"], report["test"]) << "groups, training positives and intervals are the bundle's, too";
+    EXPECT_EQ(again["test"]["classes"][0]["f1_95"].size(), 2U);
+    EXPECT_EQ(evaluate({.model = options.out, .dataset = options.dataset, .subset = {}}, progress_)["all"]["clips"],
+              260);
+
+    const auto rule = nlohmann::json::parse(bundle.threshold_rule);
+    EXPECT_EQ(rule["rule"], "f-beta");
+    EXPECT_EQ(rule["held_out_recordings"], report["clips"]["held_out"]);
+    EXPECT_EQ(rule["held_out_positives"].size(), 3U);
 
     const auto models = list_models(folder_.path());
     ASSERT_EQ(models.size(), 1U);
@@ -251,6 +258,23 @@ TEST_F(Fit, RefusesOptionsThatMakeNoSense) {
     auto options = coarse_options();
     options.training.batch = 1;
     EXPECT_THAT([&] { run(options); }, testing::ThrowsMessage<std::invalid_argument>(HasSubstr("batch must be")));
+}
+
+TEST_F(Fit, JudgesOnlyClassesThatBundleAndDatasetShare) {
+    write_tone_dataset(folder_ / "dataset", 24, 4);
+    auto options = coarse_options();
+    options.training.epochs = 1;
+    run(options);
+    write_text(folder_ / "other/metadata.csv", "fname,min_t,max_t,subset,OTHER,TRILL\nS_a,0,3,test,1,1\n");
+    std::vector<float> samples(66150);
+    for (std::size_t i = 0; i < samples.size(); ++i) samples[i] = 0.1F * std::sin(0.3F * static_cast<float>(i));
+    write_wav(folder_ / "other/audio/S/S_a_0_3.wav", samples, 22050);
+    const auto report = evaluate({.model = options.out, .dataset = folder_ / "other"}, progress_);
+    EXPECT_EQ(report["labels_without_class"], nlohmann::json({"LOW", "RISE"}));
+    EXPECT_EQ(report["classes_without_label"], nlohmann::json({"OTHER"}));
+    ASSERT_EQ(report["test"]["classes"].size(), 1U);
+    EXPECT_EQ(report["test"]["classes"][0]["code"], "TRILL");
+    EXPECT_EQ(report["test"]["classes"][0]["support"], 1);
 }
 
 TEST_F(Fit, SaysWhenADatasetKnowsNoneOfTheBundlesClasses) {

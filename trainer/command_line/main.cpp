@@ -17,6 +17,7 @@
 #include "config/program.h"
 #include "model/classifier.h"
 #include "trainer/configuration.h"
+#include "trainer/evaluate.h"
 #include "trainer/fit.h"
 #include "trainer/model_list.h"
 
@@ -117,7 +118,10 @@ CLI::App* add_evaluate(CLI::App& app, Arguments& arguments) {
     verb->add_option("--dataset", arguments.evaluate.dataset, "Folder with metadata.csv and audio/, as AnuraSet's")
         ->required();
     verb->add_option("--subset", arguments.subset, "Which clips")
-        ->check(CLI::IsMember({"train", "test"}))
+        ->check(CLI::IsMember({"train", "test", "all"}))
+        ->capture_default_str();
+    verb->add_option("--resamples", arguments.evaluate.resamples, "Of the recordings, for intervals; 0: no intervals")
+        ->check(CLI::Range(0, 1'000'000))
         ->capture_default_str();
     add_threads(*verb, arguments);
     return verb;
@@ -149,7 +153,8 @@ void complete(Arguments& arguments) {
     arguments.fit.training.threads = arguments.threads;
     arguments.fit.must_stop = [] { return stop_asked.load(); };
     arguments.evaluate.threads = arguments.threads;
-    arguments.evaluate.subset = arguments.subset == "test" ? Subset::kTest : Subset::kTrain;
+    if (arguments.subset == "all") arguments.evaluate.subset.reset();
+    if (arguments.subset == "train") arguments.evaluate.subset = Subset::kTrain;
 }
 
 }  // namespace
