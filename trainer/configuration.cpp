@@ -144,6 +144,21 @@ void read_activity(ConfigSection section, ActivityOptions& activity) {
     read_number(section, "clock_ahead", activity.clock_ahead_hours, -14.0, 14.0);
 }
 
+void read_data(ConfigSection section, DataOptions& data) {
+    choose(section, "layout",
+           std::array{Layout::kAuto, Layout::kAnuraSet, Layout::kAnuraSetStrong, Layout::kEsc50, Layout::kCsv,
+                      Layout::kTables},
+           data.layout);
+    read_number(section, "window_hop_seconds", data.window_hop_seconds, 0.05, 3600.0);
+    read_number(section, "overlap_seconds", data.overlap_seconds, 0.0, 60.0);
+    const auto unlabelled =
+        section.choice("unlabelled", {"absent", "unknown"}, data.unlabelled_is_absence ? "absent" : "unknown");
+    data.unlabelled_is_absence = unlabelled == "absent";
+    read_number(section, "test_share", data.test_share, 0.0, 1.0);
+    read_int(section, "test_fold", data.test_fold, 1, 1000);
+    data.strict = section.flag("strict", data.strict);
+}
+
 void read_thresholds(ConfigSection section, ThresholdOptions& thresholds) {
     choose(section, "rule", std::array{ThresholdRule::kFBeta, ThresholdRule::kPrecision}, thresholds.rule);
     read_number(section, "beta", thresholds.beta, 0.01, 100.0);
@@ -164,6 +179,7 @@ void read_document(ConfigDocument& document, FitOptions& options) {
     document.throw_if_unreadable();
     auto root = document.root();
     read_model(root.section("model"), options.training);
+    read_data(root.section("data"), options.data);
     read_front_end(root.section("front_end"), options.front_end);
     read_training(root.section("training"), options);
     read_optimiser(root.section("optimiser"), options.training);

@@ -84,7 +84,7 @@ json evaluate(const EvaluateOptions& options, Progress& progress) {
     const auto bundle = read_bundle(options.model);
     const auto classifier = make_classifier(bundle, {.device = "cpu", .threads = options.threads});
     const FrontEnd front_end(bundle.front_end);
-    auto dataset = read_anuraset(options.dataset, bundle.front_end.window_seconds);
+    auto dataset = read_dataset(options.dataset, options.data, bundle.front_end.window_seconds);
     if (options.subset) std::erase_if(dataset.clips, [&](const Clip& clip) { return clip.subset != *options.subset; });
     if (dataset.clips.empty())
         throw std::runtime_error(fmt::format("{}: no clip in this subset", options.dataset.string()));
@@ -97,6 +97,7 @@ json evaluate(const EvaluateOptions& options, Progress& progress) {
     dataset.classes = shared.codes;
 
     const auto features = load_features(front_end, dataset, options.threads, progress);
+    refuse_left_out(dataset, options.data);
     std::vector<std::size_t> rows(features.size());
     for (std::size_t i = 0; i < rows.size(); ++i) rows[i] = i;
     const auto table = keep_classes(score_clips(*classifier, features, dataset, rows), shared.in_bundle);

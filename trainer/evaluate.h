@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "trainer/dataset.h"
+#include "trainer/layouts.h"
 #include "trainer/progress.h"
 
 namespace chorus {
@@ -13,6 +14,7 @@ namespace chorus {
 struct EvaluateOptions {
     std::filesystem::path model;
     std::filesystem::path dataset;
+    DataOptions data = {};
     std::optional<Subset> subset = Subset::kTest;  // nothing: all clips
     int resamples = 1000;                          // of the recordings, for intervals; 0: none
     int threads = 1;

@@ -16,6 +16,7 @@
 #include "trainer/dataset.h"
 #include "trainer/evaluation.h"
 #include "trainer/feature_store.h"
+#include "trainer/layouts.h"
 #include "trainer/report.h"
 #include "trainer/scoring.h"
 #include "trainer/splits.h"
@@ -130,9 +131,10 @@ json fit(const FitOptions& options, Progress& progress) {
     require_writable(options.out);
     const FrontEnd front_end(options.front_end);
 
-    auto dataset = read_anuraset(options.dataset, options.front_end.window_seconds);
-    auto species = read_species(options.dataset);
+    auto dataset = read_dataset(options.dataset, options.data, options.front_end.window_seconds);
+    auto species = species_of(options.dataset);
     const auto features = load_features(front_end, dataset, options.training.threads, progress);
+    refuse_left_out(dataset, options.data);
     const double feature_seconds = seconds_since(began);
     const auto split = split_by_recording(dataset);
     if (split.training.empty())

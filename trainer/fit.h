@@ -9,6 +9,7 @@
 #include "model/bundle.h"
 #include "trainer/activity.h"
 #include "trainer/class_groups.h"
+#include "trainer/layouts.h"
 #include "trainer/progress.h"
 #include "trainer/thresholds.h"
 #include "trainer/training.h"
@@ -18,6 +19,7 @@ namespace chorus {
 struct FitOptions {
     std::filesystem::path dataset;
     std::filesystem::path out;
+    DataOptions data;
     FrontEndParameters front_end;
     TrainingOptions training;
     ActivityOptions activity;

@@ -24,6 +24,7 @@ TEST(TrainerConfiguration, ShipsWithAFileThatHoldsTheDefaults) {
     const auto shipped = options_of(file, {{"optimiser.weight_decay", "1e-6"}});
     const FitOptions defaults;
     EXPECT_EQ(describe(shipped.training), describe(defaults.training));
+    EXPECT_EQ(shipped.data, defaults.data);
     EXPECT_EQ(shipped.front_end, defaults.front_end);
     EXPECT_EQ(shipped.checkpoint_seconds, defaults.checkpoint_seconds);
     EXPECT_EQ(shipped.thresholds, defaults.thresholds);

@@ -79,25 +79,13 @@ constexpr KeyFlag kKeyFlags[] = {
     {"--clock-ahead", "activity.clock_ahead", "Hours by which the recorders' clocks are ahead of UTC"},
 };
 
-void add_threads(CLI::App& verb, Arguments& arguments) {
-    verb.add_option("--threads", arguments.threads, "Threads; results are the same bits for the same number")
-        ->check(CLI::Range(1, 1024))
-        ->capture_default_str();
-}
+constexpr auto* kDatasetHelp =
+    "Folder of labelled recordings (AnuraSet's, ESC-50's, labels.csv, or Raven and Audacity tables), or a CSV file";
 
-CLI::App* add_fit(CLI::App& app, Arguments& arguments) {
-    auto* verb = app.add_subcommand("fit", "Train a model on labelled clips and write its bundle");
-    verb->add_option("--dataset", arguments.fit.dataset, "Folder with metadata.csv and audio/, as AnuraSet's")
-        ->required();
-    verb->add_option("--out", arguments.fit.out, "Bundle to write (.safetensors)")->required();
-    verb->add_option("--config", arguments.config, "Configuration: see config/trainer.toml; flags override it");
-    verb->add_flag("--resume", arguments.fit.resume, "Go on from OUT.checkpoint, if there is one");
-    for (const auto& flag : kKeyFlags)
-        verb->add_option_function<std::string>(
-            flag.flag,
-            [&arguments, key = flag.key](const std::string& value) { arguments.settings.emplace_back(key, value); },
-            flag.help);
-    verb->add_option_function<std::vector<std::string>>(
+/// What `fit` and `evaluate` both take of the configuration.
+void add_configuration(CLI::App& verb, Arguments& arguments) {
+    verb.add_option("--config", arguments.config, "Configuration: see config/trainer.toml; flags override it");
+    verb.add_option_function<std::vector<std::string>>(
             "--set",
             [&arguments](const std::vector<std::string>& settings) {
                 for (const auto& setting : settings) {
@@ -108,22 +96,36 @@ CLI::App* add_fit(CLI::App& app, Arguments& arguments) {
             },
             "KEY=VALUE: any key of the configuration, for example optimiser.weight_average=0.99")
         ->allow_extra_args(false);
-    add_threads(*verb, arguments);
+    verb.add_flag_callback(
+        "--strict", [&arguments] { arguments.settings.emplace_back("data.strict", "true"); },
+        "Fail if anything of the data set can't be used, instead of leaving it out");
+    verb.add_option("--threads", arguments.threads, "Threads; results are the same bits for the same number")
+        ->check(CLI::Range(1, 1024))
+        ->capture_default_str();
+}
+
+CLI::App* add_fit(CLI::App& app, Arguments& arguments) {
+    auto* verb = app.add_subcommand("fit", "Train a model on labelled recordings and write its bundle");
+    verb->add_option("--dataset", arguments.fit.dataset, kDatasetHelp)->required();
+    verb->add_option("--out", arguments.fit.out, "Bundle to write (.safetensors)")->required();
+    verb->add_flag("--resume", arguments.fit.resume, "Go on from OUT.checkpoint, if there is one");
+    for (const auto& flag : kKeyFlags)
+        verb->add_option_function<std::string>(
+            flag.flag,
+            [&arguments, key = flag.key](const std::string& value) { arguments.settings.emplace_back(key, value); },
+            flag.help);
+    add_configuration(*verb, arguments);
     return verb;
 }
 
 CLI::App* add_evaluate(CLI::App& app, Arguments& arguments) {
-    auto* verb = app.add_subcommand("evaluate", "Score a dataset's clips with a bundle");
+    auto* verb = app.add_subcommand("evaluate", "Score a data set's clips with a bundle");
     verb->add_option("--model", arguments.evaluate.model, "Bundle")->required();
-    verb->add_option("--dataset", arguments.evaluate.dataset, "Folder with metadata.csv and audio/, as AnuraSet's")
-        ->required();
+    verb->add_option("--dataset", arguments.evaluate.dataset, kDatasetHelp)->required();
     verb->add_option("--subset", arguments.subset, "Which clips")
         ->check(CLI::IsMember({"train", "test", "all"}))
         ->capture_default_str();
-    verb->add_option("--resamples", arguments.evaluate.resamples, "Of the recordings, for intervals; 0: no intervals")
-        ->check(CLI::Range(0, 1'000'000))
-        ->capture_default_str();
-    add_threads(*verb, arguments);
+    add_configuration(*verb, arguments);
     return verb;
 }
 
@@ -170,7 +172,9 @@ int main(int argc, char** argv) try {
     try {
         app.parse(argc, argv);
         complete(arguments);
-        if (fit_verb->parsed()) read_configuration(arguments.config, arguments.settings, arguments.fit);
+        read_configuration(arguments.config, arguments.settings, arguments.fit);
+        arguments.evaluate.data = arguments.fit.data;
+        arguments.evaluate.resamples = arguments.fit.resamples;
         validate(arguments.fit.front_end);
         validate(arguments.fit.training);
     } catch (const CLI::ParseError& error) {
