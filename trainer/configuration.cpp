@@ -56,13 +56,15 @@ void read_front_end(ConfigSection section, FrontEndParameters& front_end) {
 
 void read_training(ConfigSection section, FitOptions& options) {
     auto& training = options.training;
-    read_int(section, "epochs", training.epochs, 1, static_cast<int>(kMostEpochs));
+    read_int(section, "epochs", training.epochs, 0, static_cast<int>(kMostEpochs));
     read_int(section, "batch", training.batch, 2, 65'536);
     training.seed = static_cast<std::uint64_t>(
         section.integer("seed", static_cast<std::int64_t>(training.seed), 0, std::int64_t{1} << 62));
     read_number(section, "batch_norm_momentum", training.batch_norm_momentum, 1e-6, 1.0);
     choose(section, "sampling", std::array{Sampling::kPlain, Sampling::kBalanced, Sampling::kClassAware},
            training.sampling);
+    training.freeze_network =
+        section.choice("freeze", {"nothing", "network"}, training.freeze_network ? "network" : "nothing") == "network";
     read_number(section, "checkpoint_seconds", options.checkpoint_seconds, 0.0, 1e6);
 }
 

@@ -155,6 +155,24 @@ LeftOut left_out_of(const std::filesystem::path& path, std::string_view what) {
     return {.item = path.string(), .reason = std::string(what.starts_with(prefix) ? what.substr(prefix.size()) : what)};
 }
 
+std::vector<std::size_t> take_classes(Dataset& dataset, const std::vector<std::string>& codes) {
+    std::vector<std::size_t> had;
+    std::vector<std::size_t> columns;  // of those, among the dataset's own
+    for (std::size_t place = 0; place < codes.size(); ++place) {
+        const auto found = std::find(dataset.classes.begin(), dataset.classes.end(), codes[place]);
+        if (found == dataset.classes.end()) continue;
+        had.push_back(place);
+        columns.push_back(static_cast<std::size_t>(found - dataset.classes.begin()));
+    }
+    for (auto& clip : dataset.clips) {
+        std::vector<std::uint8_t> targets(codes.size());
+        for (std::size_t i = 0; i < had.size(); ++i) targets[had[i]] = clip.targets[columns[i]];
+        clip.targets = std::move(targets);
+    }
+    dataset.classes = codes;
+    return had;
+}
+
 void leave_out_shared_recordings(Dataset& dataset) {
     std::unordered_set<std::string> tested;
     for (const auto& clip : dataset.clips)

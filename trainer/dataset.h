@@ -42,6 +42,10 @@ bool is_class_code(std::string_view text);
 /// An item by its path; `what` may begin with that path, which isn't said twice.
 LeftOut left_out_of(const std::filesystem::path& path, std::string_view what);
 
+/// Gives the dataset the classes `codes`, in this order; clips hold none of those it didn't have. Returns the places in
+/// `codes` of those it had.
+std::vector<std::size_t> take_classes(Dataset& dataset, const std::vector<std::string>& codes);
+
 /// A recording on both sides would let a test be passed by memory: its training clips move to left_out.
 void leave_out_shared_recordings(Dataset& dataset);
 

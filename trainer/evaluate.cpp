@@ -11,6 +11,7 @@
 #include "model/bundle.h"
 #include "model/classifier.h"
 #include "trainer/report.h"
+#include "trainer/run_report.h"
 #include "trainer/scoring.h"
 
 namespace chorus {
@@ -18,59 +19,18 @@ namespace {
 
 using nlohmann::json;
 
-/// Where the classes that bundle and dataset share stand in either.
-struct SharedClasses {
+std::vector<std::string> codes_of(const Bundle& bundle) {
     std::vector<std::string> codes;
-    std::vector<std::size_t> in_bundle;
-    std::vector<std::size_t> in_dataset;
-    std::vector<std::string> only_in_bundle;
-    std::vector<std::string> only_in_dataset;
-};
-
-SharedClasses share_classes(const std::vector<Label>& labels, const std::vector<std::string>& classes) {
-    SharedClasses shared;
-    for (std::size_t i = 0; i < labels.size(); ++i) {
-        const auto& code = labels[i].code;
-        const auto found = std::find(classes.begin(), classes.end(), code);
-        if (found == classes.end()) {
-            shared.only_in_bundle.push_back(code);
-            continue;
-        }
-        shared.codes.push_back(code);
-        shared.in_bundle.push_back(i);
-        shared.in_dataset.push_back(static_cast<std::size_t>(found - classes.begin()));
-    }
-    for (const auto& code : classes)
-        if (std::find(shared.codes.begin(), shared.codes.end(), code) == shared.codes.end())
-            shared.only_in_dataset.push_back(code);
-    return shared;
+    for (const auto& label : bundle.labels) codes.push_back(label.code);
+    return codes;
 }
 
-template <typename Value>
-std::vector<Value> pick(const std::vector<Value>& values, std::span<const std::size_t> places) {
-    std::vector<Value> picked;
-    for (const auto place : places) picked.push_back(values[place]);
-    return picked;
-}
-
-/// The columns of a bundle's scores that the dataset has labels for.
-ScoreTable keep_classes(const ScoreTable& table, std::span<const std::size_t> columns) {
-    ScoreTable kept{.classes = columns.size(), .scores = {}, .targets = table.targets};
-    for (std::size_t at = 0; at < table.scores.size(); at += table.classes)
-        for (const auto column : columns) kept.scores.push_back(table.scores[at + column]);
-    return kept;
-}
-
-/// What the bundle's classes were learned from, as far as it says so.
-std::vector<int> training_positives_of(const Bundle& bundle) {
-    const auto metrics = json::parse(bundle.metrics, nullptr, false);
-    if (!metrics.is_object() || !metrics.contains("training_positives")) return {};
-    std::vector<int> positives;
-    for (const auto& value : metrics["training_positives"]) {
-        if (!value.is_number_integer()) return {};
-        positives.push_back(value.get<int>());
-    }
-    return positives.size() == bundle.labels.size() ? positives : std::vector<int>{};
+/// Those of `codes` that `others` doesn't have.
+std::vector<std::string> missing_in(const std::vector<std::string>& others, const std::vector<std::string>& codes) {
+    std::vector<std::string> missing;
+    for (const auto& code : codes)
+        if (std::find(others.begin(), others.end(), code) == others.end()) missing.push_back(code);
+    return missing;
 }
 
 std::string name_of(const std::optional<Subset>& subset) {
@@ -89,34 +49,42 @@ json evaluate(const EvaluateOptions& options, Progress& progress) {
     if (dataset.clips.empty())
         throw std::runtime_error(fmt::format("{}: no clip in this subset", options.dataset.string()));
 
-    const auto shared = share_classes(bundle.labels, dataset.classes);
-    if (shared.codes.empty())
+    const auto codes = codes_of(bundle);
+    const auto unknown = missing_in(codes, dataset.classes);
+    const auto unlabelled = missing_in(dataset.classes, codes);
+    const auto shared = take_classes(dataset, codes);
+    if (shared.empty())
         throw std::runtime_error(
             fmt::format("{}: the bundle knows none of the dataset's classes", options.model.string()));
-    for (auto& clip : dataset.clips) clip.targets = pick(clip.targets, shared.in_dataset);
-    dataset.classes = shared.codes;
 
     const auto features = load_features(front_end, dataset, options.threads, progress);
     refuse_left_out(dataset, options.data);
     std::vector<std::size_t> rows(features.size());
     for (std::size_t i = 0; i < rows.size(); ++i) rows[i] = i;
-    const auto table = keep_classes(score_clips(*classifier, features, dataset, rows), shared.in_bundle);
+    const JudgedClips judged{.part = name_of(options.subset),
+                             .table = keep_classes(score_clips(*classifier, features, dataset, rows), shared),
+                             .rows = rows,
+                             .codes = pick(codes, shared),
+                             .thresholds = pick(bundle.thresholds, shared)};
 
     std::vector<std::string> groups;
-    for (const auto place : shared.in_bundle) groups.push_back(bundle.labels[place].group);
-    auto training_positives = training_positives_of(bundle);
-    if (!training_positives.empty()) training_positives = pick(training_positives, shared.in_bundle);
-    return {{"model", options.model.string()},
-            {"id", bundle.id},
-            {"left_out", left_out_report(dataset.left_out)},
-            {"classes_without_label", shared.only_in_dataset},
-            {"labels_without_class", shared.only_in_bundle},
-            {name_of(options.subset), evaluation_report(table, {.codes = shared.codes,
-                                                                .thresholds = pick(bundle.thresholds, shared.in_bundle),
-                                                                .training_positives = training_positives,
-                                                                .groups = groups,
-                                                                .recordings = recordings_of(dataset, rows),
-                                                                .resamples = options.resamples})}};
+    for (const auto place : shared) groups.push_back(bundle.labels[place].group);
+    auto training_positives = training_positives_in(bundle.metrics, bundle.labels.size());
+    if (!training_positives.empty()) training_positives = pick(training_positives, shared);
+    const json report = {{"model", options.model.string()},
+                         {"id", bundle.id},
+                         {"left_out", left_out_report(dataset.left_out)},
+                         {"classes_without_label", unknown},
+                         {"labels_without_class", unlabelled},
+                         {judged.part, evaluation_report(judged.table, {.codes = judged.codes,
+                                                                        .thresholds = judged.thresholds,
+                                                                        .training_positives = training_positives,
+                                                                        .groups = groups,
+                                                                        .recordings = recordings_of(dataset, rows),
+                                                                        .resamples = options.resamples})}};
+    if (!options.report.empty())
+        write_run_report(options.report, options.model.filename().string(), report, judged, dataset, features);
+    return report;
 }
 
 }  // namespace chorus

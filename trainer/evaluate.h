@@ -14,6 +14,7 @@ namespace chorus {
 struct EvaluateOptions {
     std::filesystem::path model;
     std::filesystem::path dataset;
+    std::filesystem::path report = {};  // page to write (html_report.h), with its numbers beside it; empty: none
     DataOptions data = {};
     std::optional<Subset> subset = Subset::kTest;  // nothing: all clips
     int resamples = 1000;                          // of the recordings, for intervals; 0: none

@@ -12,6 +12,17 @@ double ratio(int part, int whole) {
 
 }  // namespace
 
+ScoreTable keep_classes(const ScoreTable& table, std::span<const std::size_t> classes) {
+    ScoreTable kept{.classes = classes.size(), .scores = {}, .targets = {}};
+    for (std::size_t at = 0; at < table.scores.size(); at += table.classes) {
+        for (const auto index : classes) {
+            kept.scores.push_back(table.scores[at + index]);
+            kept.targets.push_back(table.targets[at + index]);
+        }
+    }
+    return kept;
+}
+
 double precision(const Counts& counts) {
     return ratio(counts.true_positives, counts.true_positives + counts.false_positives);
 }

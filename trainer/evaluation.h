@@ -17,6 +17,17 @@ struct ScoreTable {
     std::size_t rows() const { return classes == 0 ? 0 : targets.size() / classes; }
 };
 
+/// Those of `values` at these places.
+template <typename Value>
+std::vector<Value> pick(const std::vector<Value>& values, std::span<const std::size_t> places) {
+    std::vector<Value> picked;
+    for (const auto place : places) picked.push_back(values[place]);
+    return picked;
+}
+
+/// Of some classes alone.
+ScoreTable keep_classes(const ScoreTable& table, std::span<const std::size_t> classes);
+
 struct Counts {
     int true_positives = 0;
     int false_positives = 0;

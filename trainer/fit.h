@@ -19,6 +19,8 @@ namespace chorus {
 struct FitOptions {
     std::filesystem::path dataset;
     std::filesystem::path out;
+    std::filesystem::path init;    // bundle to begin with; empty: by chance
+    std::filesystem::path report;  // page to write (html_report.h), with its numbers beside it; empty: none
     DataOptions data;
     FrontEndParameters front_end;
     TrainingOptions training;
@@ -33,8 +35,9 @@ struct FitOptions {
 
 /// Trains on the training recordings but for the held-out ones (splits.h), learns from their dates when each class
 /// calls, chooses epoch and thresholds on the held-out ones, and only then scores the test subset, once, with the very
-/// bundle that is written. Returns the report. Progress and what was left out go to stderr. Throws std::exception with
-/// a nested cause.
+/// bundle that is written. With `init` that bundle's architecture and front-end are taken, and its classes, with those
+/// after them that only the dataset has (growth.h); figures are of the classes that the dataset has labels for. Returns
+/// the report. Progress and what was left out go to stderr. Throws std::exception with a nested cause.
 nlohmann::json fit(const FitOptions& options, Progress& progress);
 
 }  // namespace chorus

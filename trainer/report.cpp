@@ -114,6 +114,17 @@ json evaluation_report(const ScoreTable& table, const EvaluationSubject& subject
     return report;
 }
 
+std::vector<int> training_positives_in(std::string_view metrics, std::size_t labels) {
+    const auto known = json::parse(metrics, nullptr, false);
+    if (!known.is_object() || !known.contains("training_positives")) return {};
+    std::vector<int> positives;
+    for (const auto& value : known["training_positives"]) {
+        if (!value.is_number_integer()) return {};
+        positives.push_back(value.get<int>());
+    }
+    return positives.size() == labels ? positives : std::vector<int>{};
+}
+
 json left_out_report(std::span<const LeftOut> left_out) {
     json items = json::array();
     for (const auto& [item, reason] : left_out.first(std::min(left_out.size(), kMaxLeftOutListed)))

@@ -5,6 +5,7 @@
 #include <nlohmann/json_fwd.hpp>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "trainer/dataset.h"
@@ -26,6 +27,9 @@ struct EvaluationSubject {
 /// training positives as well, and over each group's with positives; average precision; and each class for itself.
 /// Keys that end in "_95" hold the intervals [low, high] of bootstrap.h.
 nlohmann::json evaluation_report(const ScoreTable& table, const EvaluationSubject& subject);
+
+/// Each label's positives in training, as far as a bundle's metrics say so; else empty.
+std::vector<int> training_positives_in(std::string_view metrics, std::size_t labels);
 
 /// Count, and at most 1000 of them with their reasons.
 nlohmann::json left_out_report(std::span<const LeftOut> left_out);

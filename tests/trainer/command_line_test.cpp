@@ -57,7 +57,7 @@ TEST_F(ChorusTrain, NamesItsVersionAndLibTorch) {
 
 TEST_F(ChorusTrain, ExitsWithTwoOnWrongUsage) {
     for (const auto* arguments :
-         {"", "sing", "fit", "fit --dataset x --out y --architecture huge", "fit --dataset x --out y --epochs 0",
+         {"", "sing", "fit", "fit --dataset x --out y --architecture huge", "fit --dataset x --out y --epochs -1",
           "fit --dataset x --out y --hop 0", "fit --dataset x --out y --set epochs",
           "fit --dataset x --out y --set a.b=1", "fit --dataset x --out y --config /nonexistent", "models"}) {
         const auto outcome = run(arguments);
@@ -88,6 +88,15 @@ TEST_F(ChorusTrain, PrintsNothingButJsonOnItsOutput) {
     EXPECT_EQ(report["id"], read_bundle(model).id);
     EXPECT_EQ(report["left_out"]["count"], 1);
     EXPECT_THAT(fitted.errors, HasSubstr("POND_3_0_3.wav: cannot be read as sound"));
+
+    const auto page = folder_ / "run.html";
+    const auto reported =
+        run("evaluate --threads 1 --model " + model + " --dataset " + dataset + " --report " + page.string());
+    EXPECT_EQ(reported.status, 0) << reported.errors;
+    std::ifstream file(page);
+    const std::string html(std::istreambuf_iterator<char>(file), {});
+    EXPECT_THAT(html, HasSubstr("data:image/bmp"));
+    EXPECT_TRUE(std::filesystem::exists(folder_ / "run.json"));
 
     const auto strict =
         run("fit --strict --dataset " + dataset + " --out " + model + " --architecture small --hop 512");

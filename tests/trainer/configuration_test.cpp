@@ -65,10 +65,10 @@ TEST(TrainerConfiguration, LetsTheCommandLineOverrideTheFile) {
 TEST(TrainerConfiguration, SaysEveryFaultWithItsPlace) {
     const TemporaryFolder folder;
     const auto file =
-        folder.make("t.toml", "[training]\nepochs = 0\nepoch = 3\n[mixing]\nmethod = 'cutmix'\n[loss]\nkind = 1\n");
+        folder.make("t.toml", "[training]\nepochs = -1\nepoch = 3\n[mixing]\nmethod = 'cutmix'\n[loss]\nkind = 1\n");
     EXPECT_THAT([&] { options_of(file); },
                 testing::ThrowsMessage<ConfigError>(
-                    AllOf(HasSubstr("t.toml:2: training.epochs: 0 must be from 1 to 100000"),
+                    AllOf(HasSubstr("t.toml:2: training.epochs: -1 must be from 0 to 100000"),
                           HasSubstr("t.toml:3: training.epoch: unknown key"), HasSubstr("t.toml:5: mixing.method: "),
                           HasSubstr("t.toml:7: loss.kind: must be a text"))));
     EXPECT_THAT(

@@ -82,6 +82,8 @@ constexpr KeyFlag kKeyFlags[] = {
 constexpr auto* kDatasetHelp =
     "Folder of labelled recordings (AnuraSet's, ESC-50's, labels.csv, or Raven and Audacity tables), or a CSV file";
 
+constexpr auto* kReportHelp = "Page to write (.html), with its numbers beside it (.json)";
+
 /// What `fit` and `evaluate` both take of the configuration.
 void add_configuration(CLI::App& verb, Arguments& arguments) {
     verb.add_option("--config", arguments.config, "Configuration: see config/trainer.toml; flags override it");
@@ -108,6 +110,9 @@ CLI::App* add_fit(CLI::App& app, Arguments& arguments) {
     auto* verb = app.add_subcommand("fit", "Train a model on labelled recordings and write its bundle");
     verb->add_option("--dataset", arguments.fit.dataset, kDatasetHelp)->required();
     verb->add_option("--out", arguments.fit.out, "Bundle to write (.safetensors)")->required();
+    verb->add_option("--init", arguments.fit.init,
+                     "Bundle to begin with: its classes are kept, and the data set's new ones added");
+    verb->add_option("--report", arguments.fit.report, kReportHelp);
     verb->add_flag("--resume", arguments.fit.resume, "Go on from OUT.checkpoint, if there is one");
     for (const auto& flag : kKeyFlags)
         verb->add_option_function<std::string>(
@@ -122,6 +127,7 @@ CLI::App* add_evaluate(CLI::App& app, Arguments& arguments) {
     auto* verb = app.add_subcommand("evaluate", "Score a data set's clips with a bundle");
     verb->add_option("--model", arguments.evaluate.model, "Bundle")->required();
     verb->add_option("--dataset", arguments.evaluate.dataset, kDatasetHelp)->required();
+    verb->add_option("--report", arguments.evaluate.report, kReportHelp);
     verb->add_option("--subset", arguments.subset, "Which clips")
         ->check(CLI::IsMember({"train", "test", "all"}))
         ->capture_default_str();
