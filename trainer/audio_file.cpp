@@ -39,11 +39,9 @@ void take_channel(std::span<const float> interleaved, int channels, std::optiona
     }
 }
 
-}  // namespace
-
-std::vector<float> read_audio(const std::filesystem::path& path, int rate_hz, const AudioSpan& span) {
-    SF_INFO info{};
-    const SndfileHandle file(sf_open(path.c_str(), SFM_READ, &info));
+/// With a rate and a number of channels that can be dealt with.
+SndfileHandle open(const std::filesystem::path& path, SF_INFO& info) {
+    SndfileHandle file(sf_open(path.c_str(), SFM_READ, &info));
     if (!file) {
         std::string reason = sf_strerror(nullptr);
         std::erase(reason, '\n');
@@ -53,6 +51,20 @@ std::vector<float> read_audio(const std::filesystem::path& path, int rate_hz, co
         fail(path, fmt::format("{} channels, of 1 to {}", info.channels, kMaxChannels));
     if (info.samplerate < 8000 || info.samplerate > 384000)
         fail(path, fmt::format("{} Hz, of 8000 to 384000", info.samplerate));
+    return file;
+}
+
+}  // namespace
+
+AudioInfo read_audio_info(const std::filesystem::path& path) {
+    SF_INFO info{};
+    open(path, info);
+    return {.seconds = static_cast<double>(info.frames) / info.samplerate, .channels = info.channels};
+}
+
+std::vector<float> read_audio(const std::filesystem::path& path, int rate_hz, const AudioSpan& span) {
+    SF_INFO info{};
+    const auto file = open(path, info);
     if (span.channel && (*span.channel < 0 || *span.channel >= info.channels))
         fail(path, fmt::format("has no channel {}, only 0 to {}", *span.channel, info.channels - 1));
     if (!(span.start_seconds >= 0.0) || (span.seconds && !(*span.seconds >= 0.0)))

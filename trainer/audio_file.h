@@ -13,6 +13,14 @@ struct AudioSpan {
     std::optional<int> channel;     // from 0; nothing: the mean of all channels
 };
 
+struct AudioInfo {
+    double seconds = 0.0;
+    int channels = 0;
+};
+
+/// What a recording's header says. Throws as read_audio() does.
+AudioInfo read_audio_info(const std::filesystem::path& path);
+
 /// What one call may bring into memory.
 inline constexpr double kMaxAudioSeconds = 3600.0;
 

@@ -55,8 +55,14 @@ class BatchMaker {
                 const auto row = rows[static_cast<std::size_t>(i)];
                 fill(static_cast<std::size_t>(i), row,
                      std::span(input + i * mels * frames, static_cast<std::size_t>(mels * frames)));
-                const auto labels = data_.targets.subspan(row * data_.classes, data_.classes);
-                std::copy(labels.begin(), labels.end(), targets + i * classes);
+                const auto copy_row = [&](const auto& all) {
+                    const auto labels = all.subspan(row * data_.classes, data_.classes);
+                    std::copy(labels.begin(), labels.end(), targets + i * classes);
+                };
+                if (data_.soft_targets.empty())
+                    copy_row(data_.targets);
+                else
+                    copy_row(data_.soft_targets);
             }
         });
         return batch;

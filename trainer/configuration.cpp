@@ -56,13 +56,15 @@ void read_front_end(ConfigSection section, FrontEndParameters& front_end) {
 
 void read_training(ConfigSection section, FitOptions& options) {
     auto& training = options.training;
-    read_int(section, "epochs", training.epochs, 1, static_cast<int>(kMostEpochs));
+    read_int(section, "epochs", training.epochs, 0, static_cast<int>(kMostEpochs));
     read_int(section, "batch", training.batch, 2, 65'536);
     training.seed = static_cast<std::uint64_t>(
         section.integer("seed", static_cast<std::int64_t>(training.seed), 0, std::int64_t{1} << 62));
     read_number(section, "batch_norm_momentum", training.batch_norm_momentum, 1e-6, 1.0);
     choose(section, "sampling", std::array{Sampling::kPlain, Sampling::kBalanced, Sampling::kClassAware},
            training.sampling);
+    training.freeze_network =
+        section.choice("freeze", {"nothing", "network"}, training.freeze_network ? "network" : "nothing") == "network";
     read_number(section, "checkpoint_seconds", options.checkpoint_seconds, 0.0, 1e6);
 }
 
@@ -144,10 +146,42 @@ void read_activity(ConfigSection section, ActivityOptions& activity) {
     read_number(section, "clock_ahead", activity.clock_ahead_hours, -14.0, 14.0);
 }
 
+void read_data(ConfigSection section, DataOptions& data) {
+    choose(section, "layout",
+           std::array{Layout::kAuto, Layout::kAnuraSet, Layout::kAnuraSetStrong, Layout::kEsc50, Layout::kCsv,
+                      Layout::kTables},
+           data.layout);
+    read_number(section, "window_hop_seconds", data.window_hop_seconds, 0.05, 3600.0);
+    read_number(section, "overlap_seconds", data.overlap_seconds, 0.0, 60.0);
+    const auto unlabelled =
+        section.choice("unlabelled", {"absent", "unknown"}, data.unlabelled_is_absence ? "absent" : "unknown");
+    data.unlabelled_is_absence = unlabelled == "absent";
+    read_number(section, "test_share", data.test_share, 0.0, 1.0);
+    read_int(section, "test_fold", data.test_fold, 1, 1000);
+    data.strict = section.flag("strict", data.strict);
+}
+
+void read_thresholds(ConfigSection section, ThresholdOptions& thresholds) {
+    choose(section, "rule", std::array{ThresholdRule::kFBeta, ThresholdRule::kPrecision}, thresholds.rule);
+    read_number(section, "beta", thresholds.beta, 0.01, 100.0);
+    read_number(section, "precision", thresholds.precision, 0.0, 1.0);
+    read_number(section, "prior_positives", thresholds.prior_positives, 0.0, 1e6);
+}
+
+void read_evaluation(ConfigSection section, FitOptions& options) {
+    read_int(section, "resamples", options.resamples, 0, 1'000'000);
+    auto& groups = options.groups;
+    if (section.has("frequent")) groups.frequent = section.texts("frequent");
+    if (section.has("common")) groups.common = section.texts("common");
+    read_number(section, "frequent_share", groups.frequent_share, 0.0, 1.0);
+    read_number(section, "common_share", groups.common_share, 0.0, 1.0);
+}
+
 void read_document(ConfigDocument& document, FitOptions& options) {
     document.throw_if_unreadable();
     auto root = document.root();
     read_model(root.section("model"), options.training);
+    read_data(root.section("data"), options.data);
     read_front_end(root.section("front_end"), options.front_end);
     read_training(root.section("training"), options);
     read_optimiser(root.section("optimiser"), options.training);
@@ -155,6 +189,8 @@ void read_document(ConfigDocument& document, FitOptions& options) {
     read_mixing(root.section("mixing"), options.training.mixing);
     read_augmentation(root.section("augmentation"), options.training.augmentation);
     read_activity(root.section("activity"), options.activity);
+    read_thresholds(root.section("thresholds"), options.thresholds);
+    read_evaluation(root.section("evaluation"), options);
     document.finish();
 }
 

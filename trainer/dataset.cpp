@@ -15,14 +15,16 @@
 
 #include "model/bundle.h"
 #include "trainer/csv.h"
+#include "trainer/text_file.h"
 
 namespace chorus {
 namespace {
 
-constexpr std::uintmax_t kMaxManifestBytes = std::uintmax_t{1} << 30;
-
 constexpr std::array<std::string_view, 8> kOtherColumns = {"sample_name", "fname", "min_t",          "max_t",
                                                            "site",        "date",  "species_number", "subset"};
+
+/// As long as a bundle takes.
+constexpr std::size_t kMaxCode = 256;
 
 using Row = std::vector<std::string>;
 
@@ -39,18 +41,6 @@ struct NumberedRow {
     Row fields;
 };
 
-std::string read_manifest(const std::filesystem::path& path) {
-    std::error_code error;
-    const auto size = std::filesystem::file_size(path, error);
-    if (error) throw std::runtime_error(fmt::format("{}: {}", path.string(), error.message()));
-    if (size > kMaxManifestBytes)
-        throw std::runtime_error(fmt::format("{}: {} bytes, more than {}", path.string(), size, kMaxManifestBytes));
-    std::ifstream file(path, std::ios::binary);
-    std::string text(std::istreambuf_iterator<char>(file), {});
-    if (!file) throw std::runtime_error(fmt::format("{}: cannot be read", path.string()));
-    return text;
-}
-
 std::optional<double> parse_number(std::string_view text) {
     double value = 0.0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
@@ -62,12 +52,6 @@ std::optional<std::uint8_t> parse_presence(std::string_view text) {
     const auto value = parse_number(text);
     if (!value || (*value != 0.0 && *value != 1.0)) return std::nullopt;
     return static_cast<std::uint8_t>(*value);
-}
-
-bool is_code(std::string_view text) {
-    return !text.empty() && std::all_of(text.begin(), text.end(), [](unsigned char c) {
-        return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '_' || c == '-';
-    });
 }
 
 /// Part of a path below audio/, so it must not lead out of it.
@@ -93,7 +77,7 @@ std::vector<std::size_t> find_class_columns(const Row& header, std::size_t subse
             return column < row.fields.size() && parse_presence(row.fields[column]).has_value();
         });
         if (2 * static_cast<std::size_t>(presences) <= rows.size()) continue;
-        if (!is_code(header[column]))
+        if (!is_class_code(header[column]))
             throw std::runtime_error(
                 fmt::format("column '{}' is no class code (letters, digits, '_' and '-')", header[column]));
         if (!names.insert(header[column]).second)
@@ -158,7 +142,37 @@ class RowReader {
     std::unordered_set<std::string> seen_;
 };
 
-/// A recording on both sides would let a test be passed by memory.
+}  // namespace
+
+bool is_class_code(std::string_view text) {
+    return !text.empty() && text.size() <= kMaxCode && std::all_of(text.begin(), text.end(), [](unsigned char c) {
+        return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '_' || c == '-';
+    });
+}
+
+LeftOut left_out_of(const std::filesystem::path& path, std::string_view what) {
+    const auto prefix = path.string() + ": ";
+    return {.item = path.string(), .reason = std::string(what.starts_with(prefix) ? what.substr(prefix.size()) : what)};
+}
+
+std::vector<std::size_t> take_classes(Dataset& dataset, const std::vector<std::string>& codes) {
+    std::vector<std::size_t> had;
+    std::vector<std::size_t> columns;  // of those, among the dataset's own
+    for (std::size_t place = 0; place < codes.size(); ++place) {
+        const auto found = std::find(dataset.classes.begin(), dataset.classes.end(), codes[place]);
+        if (found == dataset.classes.end()) continue;
+        had.push_back(place);
+        columns.push_back(static_cast<std::size_t>(found - dataset.classes.begin()));
+    }
+    for (auto& clip : dataset.clips) {
+        std::vector<std::uint8_t> targets(codes.size());
+        for (std::size_t i = 0; i < had.size(); ++i) targets[had[i]] = clip.targets[columns[i]];
+        clip.targets = std::move(targets);
+    }
+    dataset.classes = codes;
+    return had;
+}
+
 void leave_out_shared_recordings(Dataset& dataset) {
     std::unordered_set<std::string> tested;
     for (const auto& clip : dataset.clips)
@@ -169,8 +183,6 @@ void leave_out_shared_recordings(Dataset& dataset) {
         return true;
     });
 }
-
-}  // namespace
 
 Dataset parse_manifest(std::string_view text, const std::filesystem::path& directory, double window_seconds) {
     CsvReader csv(text);
@@ -213,7 +225,7 @@ Dataset parse_manifest(std::string_view text, const std::filesystem::path& direc
 
 Dataset read_anuraset(const std::filesystem::path& directory, double window_seconds) {
     const auto path = directory / "metadata.csv";
-    const auto text = read_manifest(path);
+    const auto text = read_text(path);
     try {
         auto dataset = parse_manifest(text, directory, window_seconds);
         dataset.manifest_hash = sha256_hex(std::as_bytes(std::span(text)));
@@ -243,7 +255,7 @@ std::map<std::string, Species> parse_species(std::string_view text) {
 std::map<std::string, Species> read_species(const std::filesystem::path& directory) {
     const auto path = directory / "species.csv";
     if (!std::filesystem::exists(path)) return {};
-    const auto text = read_manifest(path);
+    const auto text = read_text(path);
     try {
         return parse_species(text);
     } catch (const std::runtime_error& error) {

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,8 +15,10 @@ enum class Subset { kTrain, kTest };
 
 struct Clip {
     std::filesystem::path audio;
-    std::string recording;     // what splits go by; clips of one recording are never on two sides
-    double start_seconds = 0;  // in the recording
+    std::optional<double> offset_seconds = {};  // of a window cut from `audio`; nothing: `audio` is the clip
+    std::optional<int> channel = {};            // from 0; nothing: the mean of all
+    std::string recording;                      // what splits go by; clips of one recording are never on two sides
+    double start_seconds = 0;                   // in the recording
     Subset subset = Subset::kTrain;
     std::vector<std::uint8_t> targets;  // [classes], 0 or 1
 };
@@ -32,6 +35,19 @@ struct Dataset {
     std::vector<LeftOut> left_out;
     std::string manifest_hash;  // SHA-256 of the manifest, 64 hex digits
 };
+
+/// Letters, digits, '_' and '-', at most 256 of them.
+bool is_class_code(std::string_view text);
+
+/// An item by its path; `what` may begin with that path, which isn't said twice.
+LeftOut left_out_of(const std::filesystem::path& path, std::string_view what);
+
+/// Gives the dataset the classes `codes`, in this order; clips hold none of those it didn't have. Returns the places in
+/// `codes` of those it had.
+std::vector<std::size_t> take_classes(Dataset& dataset, const std::vector<std::string>& codes);
+
+/// A recording on both sides would let a test be passed by memory: its training clips move to left_out.
+void leave_out_shared_recordings(Dataset& dataset);
 
 /// AnuraSet's layout: metadata.csv (columns found by name: fname, min_t, max_t, subset; then one 0/1 column a species
 /// after `subset`, other columns there are ignored) and audio/<SITE>/<fname>_<min_t>_<max_t>.wav, SITE being the part

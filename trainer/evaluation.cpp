@@ -1,7 +1,6 @@
 #include "trainer/evaluation.h"
 
 #include <algorithm>
-#include <cmath>
 #include <numeric>
 
 namespace chorus {
@@ -11,27 +10,18 @@ double ratio(int part, int whole) {
     return whole == 0 ? 0.0 : static_cast<double>(part) / whole;
 }
 
-/// Thresholds are looked for on an even grid of logits, since mixing makes scores small and close.
-std::vector<double> candidate_logits() {
-    constexpr double kLimit = 5.0;
-    constexpr double kStep = 0.1;
-    std::vector<double> logits;
-    for (int i = 0; i <= static_cast<int>(2 * kLimit / kStep); ++i) logits.push_back(-kLimit + i * kStep);
-    return logits;
-}
-
-float sigmoid(double logit) {
-    return static_cast<float>(1.0 / (1.0 + std::exp(-logit)));
-}
-
-/// The best candidate; of an unbroken run of equally good ones, the middle: the most room on both sides.
-std::size_t middle_of_best(std::span<const double> quality) {
-    const auto best = std::max_element(quality.begin(), quality.end());
-    const auto end = std::find_if(best, quality.end(), [&](double value) { return value != *best; });
-    return static_cast<std::size_t>(best - quality.begin()) + static_cast<std::size_t>(end - best - 1) / 2;
-}
-
 }  // namespace
+
+ScoreTable keep_classes(const ScoreTable& table, std::span<const std::size_t> classes) {
+    ScoreTable kept{.classes = classes.size(), .scores = {}, .targets = {}};
+    for (std::size_t at = 0; at < table.scores.size(); at += table.classes) {
+        for (const auto index : classes) {
+            kept.scores.push_back(table.scores[at + index]);
+            kept.targets.push_back(table.targets[at + index]);
+        }
+    }
+    return kept;
+}
 
 double precision(const Counts& counts) {
     return ratio(counts.true_positives, counts.true_positives + counts.false_positives);
@@ -40,8 +30,13 @@ double recall(const Counts& counts) {
     return ratio(counts.true_positives, counts.support());
 }
 double f1(const Counts& counts) {
-    return ratio(2 * counts.true_positives,
-                 2 * counts.true_positives + counts.false_positives + counts.false_negatives);
+    return f_beta(counts, 1.0);
+}
+double f_beta(const Counts& counts, double beta) {
+    const double weight = beta * beta;
+    const double found = (1.0 + weight) * counts.true_positives;
+    const double missed = weight * counts.false_negatives + counts.false_positives;
+    return found == 0.0 ? 0.0 : found / (found + missed);
 }
 
 std::vector<Counts> count_hits(const ScoreTable& table, std::span<const float> thresholds) {
@@ -102,31 +97,6 @@ double mean_average_precision(const ScoreTable& table) {
         }
     }
     return classes == 0 ? 0.0 : sum / classes;
-}
-
-Thresholds choose_thresholds(const ScoreTable& held_out, double prior) {
-    const auto logits = candidate_logits();
-    std::vector<std::vector<double>> own_f1(held_out.classes);  // [class][candidate]
-    std::vector<double> common_f1;
-    std::vector<int> support(held_out.classes);
-    for (const double logit : logits) {
-        const auto counts = count_hits(held_out, std::vector(held_out.classes, sigmoid(logit)));
-        for (std::size_t c = 0; c < held_out.classes; ++c) {
-            own_f1[c].push_back(f1(counts[c]));
-            support[c] = counts[c].support();
-        }
-        common_f1.push_back(macro_f1(counts, ClassSet::kWithPositives));
-    }
-
-    Thresholds thresholds{.values = std::vector(held_out.classes, 0.5F), .common = 0.5F};
-    if (std::all_of(support.begin(), support.end(), [](int positives) { return positives == 0; })) return thresholds;
-    const double common = logits[middle_of_best(common_f1)];
-    thresholds.common = sigmoid(common);
-    for (std::size_t c = 0; c < held_out.classes; ++c) {
-        const double own = support[c] == 0 ? common : logits[middle_of_best(own_f1[c])];
-        thresholds.values[c] = sigmoid((support[c] * own + prior * common) / (support[c] + prior));
-    }
-    return thresholds;
 }
 
 }  // namespace chorus

@@ -1,5 +1,5 @@
 #pragma once
-// How good scores are, and from where on a score counts as a hit. No network in here.
+// How good scores are. No network in here.
 
 #include <cstdint>
 #include <optional>
@@ -17,6 +17,17 @@ struct ScoreTable {
     std::size_t rows() const { return classes == 0 ? 0 : targets.size() / classes; }
 };
 
+/// Those of `values` at these places.
+template <typename Value>
+std::vector<Value> pick(const std::vector<Value>& values, std::span<const std::size_t> places) {
+    std::vector<Value> picked;
+    for (const auto place : places) picked.push_back(values[place]);
+    return picked;
+}
+
+/// Of some classes alone.
+ScoreTable keep_classes(const ScoreTable& table, std::span<const std::size_t> classes);
+
 struct Counts {
     int true_positives = 0;
     int false_positives = 0;
@@ -29,6 +40,8 @@ struct Counts {
 double precision(const Counts& counts);
 double recall(const Counts& counts);
 double f1(const Counts& counts);
+/// Recall weighs beta times as much as precision.
+double f_beta(const Counts& counts, double beta);
 
 /// A score at or above its class's threshold is a hit. thresholds: [classes].
 std::vector<Counts> count_hits(const ScoreTable& table, std::span<const float> thresholds);
@@ -42,19 +55,5 @@ double macro_f1(std::span<const Counts> counts, ClassSet set);
 std::optional<double> average_precision(const ScoreTable& table, std::size_t class_index);
 /// Over the classes with positives; 0 if there are none.
 double mean_average_precision(const ScoreTable& table);
-
-struct Thresholds {
-    std::vector<float> values;  // [classes]
-    float common = 0.5F;        // the one that gives the best macro F1 if all classes share it
-};
-
-/// Prior positives of the common threshold: a class with as many positives on the held-out recordings goes half way
-/// from the common threshold to its own.
-inline constexpr double kThresholdPrior = 10.0;
-
-/// A class's own threshold is the one with the best F1; few positives make it a matter of luck, so on the logit scale
-/// it is drawn to the common one: (n own + prior common) / (n + prior), n being the class's positives. Without
-/// positives it is the common one; with none in any class all are 0.5.
-Thresholds choose_thresholds(const ScoreTable& held_out, double prior = kThresholdPrior);
 
 }  // namespace chorus

@@ -38,9 +38,9 @@ class FeatureStore {
 
 using OnFeatureProgress = std::function<void(std::size_t done, std::size_t of)>;
 
-/// Row i belongs to dataset.clips[i]. Clips whose sound can't be read or is shorter or longer than the window move to
-/// dataset.left_out. `on_progress` is called by the calling thread alone. Throws std::runtime_error when no clip is
-/// left.
+/// Row i belongs to dataset.clips[i]. Clips whose sound can't be read, is silent, or is shorter or longer than the
+/// window move to dataset.left_out. Windows of a recording that follow one another are read and resampled in one go.
+/// `on_progress` is called by the calling thread alone. Throws std::runtime_error when no clip is left.
 FeatureStore compute_features(const FrontEnd& front_end, Dataset& dataset, int threads,
                               const OnFeatureProgress& on_progress = {});
 

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -15,7 +16,10 @@
 #include "trainer/dataset.h"
 #include "trainer/evaluation.h"
 #include "trainer/feature_store.h"
+#include "trainer/growth.h"
+#include "trainer/layouts.h"
 #include "trainer/report.h"
+#include "trainer/run_report.h"
 #include "trainer/scoring.h"
 #include "trainer/splits.h"
 
@@ -50,6 +54,24 @@ std::filesystem::path checkpoint_of(const FitOptions& options) {
     return options.out.string() + ".checkpoint";
 }
 
+/// What `init` gives, or nothing of it.
+struct Beginning {
+    std::optional<Bundle> parent;
+    std::vector<std::size_t> labelled;  // classes that the dataset has labels for
+    std::vector<float> targets;         // what is learned, if other than those labels
+    std::map<std::string, StoredTensor> tensors;
+
+    bool is_inherited(std::size_t class_index) const {
+        return std::find(labelled.begin(), labelled.end(), class_index) == labelled.end();
+    }
+};
+
+std::vector<std::size_t> all_of(const std::vector<std::string>& classes) {
+    std::vector<std::size_t> all(classes.size());
+    for (std::size_t i = 0; i < all.size(); ++i) all[i] = i;
+    return all;
+}
+
 std::vector<std::uint8_t> all_targets(const Dataset& dataset) {
     std::vector<std::uint8_t> targets;
     targets.reserve(dataset.clips.size() * dataset.classes.size());
@@ -57,21 +79,16 @@ std::vector<std::uint8_t> all_targets(const Dataset& dataset) {
     return targets;
 }
 
-std::vector<int> count_positives_of(const Dataset& dataset, std::span<const std::size_t> rows) {
-    std::vector<int> positives(dataset.classes.size());
-    for (const auto row : rows)
-        for (std::size_t c = 0; c < positives.size(); ++c) positives[c] += dataset.clips[row].targets[c];
-    return positives;
-}
-
 TrainedNetwork train_with_progress(const FitOptions& options, const Dataset& dataset, const FeatureStore& features,
-                                   const Split& split, Progress& progress) {
+                                   const Split& split, const Beginning& beginning, Progress& progress) {
     const auto targets = all_targets(dataset);
     const TrainingData data{.features = features,
                             .targets = targets,
                             .classes = dataset.classes.size(),
                             .training = split.training,
-                            .validation = split.validation};
+                            .validation = split.validation,
+                            .soft_targets = beginning.targets,
+                            .beginning = beginning.parent ? &beginning.tensors : nullptr};
     const auto checkpoint = checkpoint_of(options);
     if (!options.resume && std::filesystem::exists(checkpoint))
         fmt::print(stderr, "{} of an unfinished training is not used: --resume would go on from it\n",
@@ -90,17 +107,13 @@ TrainedNetwork train_with_progress(const FitOptions& options, const Dataset& dat
         progress.update(at.samples_done, note);
     };
     auto trained = train(data, options.training, show, persistence);
-    progress.finish(fmt::format("{}, best epoch {}", note, trained.best_epoch));
+    if (begun) progress.finish(fmt::format("{}, best epoch {}", note, trained.best_epoch));
     return trained;
 }
 
-json threshold_rule(const Thresholds& thresholds, std::size_t held_out_clips, std::span<const int> positives) {
-    if (held_out_clips == 0) return {{"rule", "0.5: no held-out recordings to choose on"}};
-    return {{"rule", "best F1 on held-out training recordings, drawn to the common threshold where positives are few"},
-            {"common", thresholds.common},
-            {"prior_positives", kThresholdPrior},
-            {"held_out_clips", held_out_clips},
-            {"held_out_positives", positives}};
+/// How many recordings some clips are of.
+std::size_t count_recordings(std::span<const std::uint32_t> recordings) {
+    return recordings.empty() ? 0 : *std::max_element(recordings.begin(), recordings.end()) + std::size_t{1};
 }
 
 json training_report(const FitOptions& options, const TrainedNetwork& trained) {
@@ -113,7 +126,8 @@ json training_report(const FitOptions& options, const TrainedNetwork& trained) {
     auto report = describe(options.training);
     report["threads"] = options.training.threads;
     report["best_epoch"] = trained.best_epoch;
-    report["samples_per_second"] = static_cast<double>(trained.samples) / trained.seconds_in_steps;
+    if (trained.samples > 0)
+        report["samples_per_second"] = static_cast<double>(trained.samples) / trained.seconds_in_steps;
     report["by_epoch"] = std::move(epochs);
     return report;
 }
@@ -124,73 +138,149 @@ json activity_report(const std::optional<ActivityTable>& table, int dated_record
             {"hours", table ? json(table->solar ? "solar" : "utc") : json(nullptr)}};
 }
 
-/// What a bundle remembers of a report: the figures without the list of files.
-std::string metrics_of(const json& report) {
-    json metrics;
-    for (const auto* key : {"held_out", "test"}) {
-        metrics[key] = report.at(key);
+/// What a bundle remembers of a report: the figures without the list of files, and what its classes were learned from.
+std::string metrics_of(const json& report, std::span<const int> training_positives) {
+    return json({{"held_out", report.at("held_out")},
+                 {"test", report.at("test")},
+                 {"training_positives", training_positives}})
+        .dump();
+}
+
+/// The parent's labels, and after them those that are new.
+std::vector<Label> labels_of(const Dataset& dataset, const Beginning& beginning,
+                             const std::map<std::string, Species>& species, std::span<const std::string> groups) {
+    std::vector<Label> labels;
+    if (beginning.parent) labels = beginning.parent->labels;
+    for (std::size_t c = 0; c < dataset.classes.size(); ++c) {
+        const auto& code = dataset.classes[c];
+        const auto known = species.find(code);
+        if (c == labels.size()) labels.push_back({.code = code, .name = {}, .group = {}});
+        if (known != species.end() && !known->second.name.empty()) labels[c].name = known->second.name;
+        if (!beginning.is_inherited(c)) labels[c].group = groups[c];
     }
-    return metrics.dump();
+    return labels;
+}
+
+/// Clips of the training subset that hold each class, or did when it was learned.
+std::vector<int> training_positives_of(const Dataset& dataset, const Beginning& beginning) {
+    auto positives = count_positives(dataset, Subset::kTrain);
+    if (!beginning.parent) return positives;
+    const auto inherited = training_positives_in(beginning.parent->metrics, beginning.parent->labels.size());
+    for (std::size_t c = 0; c < inherited.size(); ++c)
+        if (beginning.is_inherited(c)) positives[c] = inherited[c];
+    return positives;
+}
+
+/// Where the held-out recordings say nothing of a class, the parent's threshold stays.
+void keep_thresholds(const Bundle& parent, Thresholds& thresholds) {
+    for (std::size_t c = 0; c < parent.thresholds.size(); ++c)
+        if (thresholds.positives[c] == 0) thresholds.values[c] = parent.thresholds[c];
+}
+
+/// What was learned of when animals call, else what the parent knew, with nothing of new classes.
+std::optional<ActivityTable> activity_of(const Dataset& dataset, std::span<const std::size_t> rows,
+                                         const FitOptions& options, const Beginning& beginning) {
+    auto learned = learn_activity(dataset, rows, options.activity);
+    if (learned || !beginning.parent || !beginning.parent->activity) return learned;
+    auto inherited = beginning.parent->activity;
+    inherited->shifts.resize(dataset.classes.size() * ActivityTable::kCells);
+    return inherited;
 }
 
 }  // namespace
 
-json fit(const FitOptions& options, Progress& progress) {
+json fit(const FitOptions& given, Progress& progress) {
     const auto began = Clock::now();
+    auto options = given;
     validate(options.training);
     require_writable(options.out);
+    if (!options.report.empty()) require_writable(options.report);
+    Beginning beginning;
+    if (!options.init.empty()) {
+        beginning.parent = read_bundle(options.init);
+        options.front_end = beginning.parent->front_end;
+        options.training.architecture = beginning.parent->architecture;
+    } else if (options.training.epochs == 0 || options.training.freeze_network) {
+        throw std::invalid_argument("no epochs, or a frozen network, need a bundle to begin with");
+    }
     const FrontEnd front_end(options.front_end);
 
-    auto dataset = read_anuraset(options.dataset, options.front_end.window_seconds);
-    auto species = read_species(options.dataset);
+    auto dataset = read_dataset(options.dataset, options.data, options.front_end.window_seconds);
+    const auto species = species_of(options.dataset);
+    beginning.labelled = beginning.parent ? adopt_classes(dataset, *beginning.parent) : all_of(dataset.classes);
     const auto features = load_features(front_end, dataset, options.training.threads, progress);
+    refuse_left_out(dataset, options.data);
     const double feature_seconds = seconds_since(began);
     const auto split = split_by_recording(dataset);
     if (split.training.empty())
         throw std::runtime_error(fmt::format("{}: no training clip is left", options.dataset.string()));
 
-    const auto trained = train_with_progress(options, dataset, features, split, progress);
+    if (beginning.parent) {
+        const int threads = options.training.threads;
+        beginning.targets = targets_beside_parent(dataset, features, *beginning.parent, beginning.labelled, threads);
+        beginning.tensors = grow_network(*beginning.parent, dataset, features, split.training, threads);
+    }
+    const auto trained = train_with_progress(options, dataset, features, split, beginning, progress);
 
+    const auto train_positives = training_positives_of(dataset, beginning);
+    const auto groups = class_groups(dataset.classes, species, train_positives,
+                                     split.training.size() + split.validation.size(), options.groups);
     Bundle bundle;
     bundle.architecture = options.training.architecture;
     bundle.front_end = options.front_end;
-    for (const auto& code : dataset.classes) {
-        const auto& [name, group] = species[code];
-        bundle.labels.push_back({.code = code, .name = name, .group = group});
-    }
+    bundle.labels = labels_of(dataset, beginning, species, groups);
+    if (beginning.parent) bundle.parent = beginning.parent->id;
     bundle.thresholds.assign(dataset.classes.size(), 0.5F);
     bundle.dataset_hash = dataset.manifest_hash;
     bundle.created = date_of_bundle();
     bundle.chorus_version = CHORUS_VERSION;
     bundle.tensors = trained.tensors;
-    bundle.activity = learn_activity(dataset, split.training, options.activity);
+    bundle.activity = activity_of(dataset, split.training, options, beginning);
 
     const auto evaluation_began = Clock::now();
     const auto classifier = make_classifier(bundle, {.device = "cpu", .threads = options.training.threads});
     const auto held_out = score_clips(*classifier, features, dataset, split.validation);
     if (split.validation.empty())
         fmt::print(stderr, "no recording is held out: all thresholds stay 0.5 and the last epoch is kept\n");
-    const auto thresholds = choose_thresholds(held_out);
+    auto thresholds = choose_thresholds(held_out, options.thresholds);
+    if (beginning.parent) keep_thresholds(*beginning.parent, thresholds);
     bundle.thresholds = thresholds.values;
-    bundle.threshold_rule =
-        threshold_rule(thresholds, split.validation.size(), count_positives_of(dataset, split.validation)).dump();
+    auto rule = describe(thresholds, options.thresholds);
+    rule["held_out_clips"] = split.validation.size();
+    rule["held_out_recordings"] = count_recordings(recordings_of(dataset, split.validation));
+    bundle.threshold_rule = rule.dump();
 
-    const auto training_positives = count_positives_of(dataset, split.training);
-    const auto report_of = [&](const ScoreTable& table) -> json {
-        if (table.rows() == 0) return nullptr;
-        return evaluation_report(table, dataset.classes, thresholds.values, training_positives);
+    const auto judge = [&](std::string part, const ScoreTable& table, std::span<const std::size_t> rows) {
+        return JudgedClips{.part = std::move(part),
+                           .table = keep_classes(table, beginning.labelled),
+                           .rows = rows,
+                           .codes = pick(dataset.classes, beginning.labelled),
+                           .thresholds = pick(thresholds.values, beginning.labelled)};
     };
+    const auto report_of = [&](const JudgedClips& judged) -> json {
+        if (judged.rows.empty()) return nullptr;
+        return evaluation_report(judged.table, {.codes = judged.codes,
+                                                .thresholds = judged.thresholds,
+                                                .training_positives = pick(train_positives, beginning.labelled),
+                                                .groups = pick(groups, beginning.labelled),
+                                                .recordings = recordings_of(dataset, judged.rows),
+                                                .resamples = options.resamples});
+    };
+    const auto on_held_out = judge("held_out", held_out, split.validation);
+    const auto on_test = judge("test", score_clips(*classifier, features, dataset, split.test), split.test);
     json report = {
         {"architecture", to_string(bundle.architecture)},
         {"classes", dataset.classes.size()},
+        {"parent", bundle.parent},
         {"clips",
          {{"training", split.training.size()}, {"held_out", split.validation.size()}, {"test", split.test.size()}}},
         {"left_out", left_out_report(dataset.left_out)},
         {"training", training_report(options, trained)},
         {"activity", activity_report(bundle.activity, count_dated_recordings(dataset, split.training))},
-        {"held_out", report_of(held_out)},
-        {"test", report_of(score_clips(*classifier, features, dataset, split.test))}};
-    bundle.metrics = metrics_of(report);
+        {"thresholds", std::move(rule)},
+        {"held_out", report_of(on_held_out)},
+        {"test", report_of(on_test)}};
+    bundle.metrics = metrics_of(report, train_positives);
     report["bundle"] = options.out.string();
     report["id"] = write_bundle(options.out, bundle);
     std::filesystem::remove(checkpoint_of(options));
@@ -198,49 +288,10 @@ json fit(const FitOptions& options, Progress& progress) {
                          {"training_steps", trained.seconds_in_steps},
                          {"evaluation", seconds_since(evaluation_began)},
                          {"all", seconds_since(began)}};
+    const auto& shown = split.test.empty() ? on_held_out : on_test;
+    if (!options.report.empty() && !shown.rows.empty())
+        write_run_report(options.report, options.out.filename().string(), report, shown, dataset, features);
     return report;
-}
-
-json evaluate(const EvaluateOptions& options, Progress& progress) {
-    const auto bundle = read_bundle(options.model);
-    const auto classifier = make_classifier(bundle, {.device = "cpu", .threads = options.threads});
-    const FrontEnd front_end(bundle.front_end);
-    auto dataset = read_anuraset(options.dataset, bundle.front_end.window_seconds);
-    std::erase_if(dataset.clips, [&](const Clip& clip) { return clip.subset != options.subset; });
-    if (dataset.clips.empty())
-        throw std::runtime_error(fmt::format("{}: no clip in this subset", options.dataset.string()));
-
-    std::vector<std::string> codes;
-    for (const auto& label : bundle.labels) codes.push_back(label.code);
-    json unknown = json::array();
-    std::vector<std::optional<std::size_t>> place(dataset.classes.size());  // of a column among the bundle's labels
-    for (std::size_t c = 0; c < dataset.classes.size(); ++c) {
-        const auto found = std::find(codes.begin(), codes.end(), dataset.classes[c]);
-        if (found == codes.end())
-            unknown.push_back(dataset.classes[c]);
-        else
-            place[c] = static_cast<std::size_t>(found - codes.begin());
-    }
-    if (unknown.size() == dataset.classes.size())
-        throw std::runtime_error(
-            fmt::format("{}: the bundle knows none of the dataset's classes", options.model.string()));
-    for (auto& clip : dataset.clips) {
-        std::vector<std::uint8_t> targets(codes.size());
-        for (std::size_t c = 0; c < place.size(); ++c)
-            if (place[c]) targets[*place[c]] = clip.targets[c];
-        clip.targets = std::move(targets);
-    }
-    dataset.classes = codes;
-
-    const auto features = load_features(front_end, dataset, options.threads, progress);
-    std::vector<std::size_t> rows(features.size());
-    for (std::size_t i = 0; i < rows.size(); ++i) rows[i] = i;
-    return {{"model", options.model.string()},
-            {"id", bundle.id},
-            {"left_out", left_out_report(dataset.left_out)},
-            {"classes_without_label", std::move(unknown)},
-            {options.subset == Subset::kTest ? "test" : "train",
-             evaluation_report(score_clips(*classifier, features, dataset, rows), codes, bundle.thresholds, {})}};
 }
 
 }  // namespace chorus

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <cstdio>
+#include <string_view>
+#include <unordered_map>
 
 namespace chorus {
 
@@ -28,6 +30,16 @@ ScoreTable score_clips(Classifier& classifier, const FeatureStore& features, con
         classifier.score(windows, std::span(table.scores).subspan(at * table.classes, windows.size() * table.classes));
     }
     return table;
+}
+
+std::vector<std::uint32_t> recordings_of(const Dataset& dataset, std::span<const std::size_t> rows) {
+    std::unordered_map<std::string_view, std::uint32_t> numbers;
+    std::vector<std::uint32_t> recordings;
+    for (const auto row : rows) {
+        const auto next = static_cast<std::uint32_t>(numbers.size());
+        recordings.push_back(numbers.try_emplace(dataset.clips[row].recording, next).first->second);
+    }
+    return recordings;
 }
 
 FeatureStore load_features(const FrontEnd& front_end, Dataset& dataset, int threads, Progress& progress) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <span>
 #include <vector>
 
@@ -14,6 +15,9 @@ namespace chorus {
 /// Scores of rows of a store by the classifier that serves.
 ScoreTable score_clips(Classifier& classifier, const FeatureStore& features, const Dataset& dataset,
                        std::span<const std::size_t> rows);
+
+/// Which recording each of these rows is of, numbered from 0.
+std::vector<std::uint32_t> recordings_of(const Dataset& dataset, std::span<const std::size_t> rows);
 
 /// compute_features() with its progress shown and a line on stderr for what had to be left out.
 FeatureStore load_features(const FrontEnd& front_end, Dataset& dataset, int threads, Progress& progress);

@@ -69,6 +69,7 @@ ScoreTable score_rows(MobileNetV3& network, const TrainingData& data, std::span<
     const torch::NoGradGuard no_grad;
     const BatchMaker batches(data);
     ScoreTable table{.classes = data.classes, .scores = {}, .targets = {}};
+    const bool was_training = network->is_training();
     network->eval();
     for (std::size_t at = 0; at < rows.size(); at += batch) {
         const auto part = rows.subspan(at, std::min(batch, rows.size() - at));
@@ -79,7 +80,7 @@ ScoreTable score_rows(MobileNetV3& network, const TrainingData& data, std::span<
             table.targets.insert(table.targets.end(), labels.begin(), labels.end());
         }
     }
-    network->train();
+    network->train(was_training);
     return table;
 }
 
@@ -87,11 +88,15 @@ MobileNetV3 make_network(const TrainingData& data, const TrainingOptions& option
     MobileNetV3 network(MobileNetOptions{.architecture = options.architecture,
                                          .classes = static_cast<int>(data.classes),
                                          .batch_norm_momentum = options.batch_norm_momentum});
+    if (data.beginning != nullptr) load_weights(network, *data.beginning);
     // Convolutions follow their weights' layout: on the CPU a step with channels last takes two thirds of the time.
     const torch::NoGradGuard no_grad;
     for (auto& parameter : network->parameters())
         if (parameter.dim() == 4) parameter.set_data(parameter.contiguous(at::MemoryFormat::ChannelsLast));
-    network->train();
+    network->train(!options.freeze_network);
+    if (options.freeze_network)
+        for (const auto& item : network->named_parameters())
+            item.value().set_requires_grad(item.key().starts_with("head."));
     return network;
 }
 
@@ -104,7 +109,8 @@ std::vector<torch::optim::OptimizerParamGroup> parameter_groups(MobileNetV3& net
     std::vector<torch::Tensor> all;
     std::vector<torch::Tensor> others;
     for (const auto& parameter : network->parameters())
-        (options.decay_all_tensors || parameter.dim() > 1 ? all : others).push_back(parameter);
+        if (parameter.requires_grad())
+            (options.decay_all_tensors || parameter.dim() > 1 ? all : others).push_back(parameter);
     std::vector<torch::optim::OptimizerParamGroup> groups;
     groups.emplace_back(all, std::make_unique<torch::optim::AdamWOptions>(decayed));
     if (!others.empty()) groups.emplace_back(others, std::make_unique<torch::optim::AdamWOptions>(undecayed));
@@ -157,6 +163,9 @@ void load_optimiser(const std::map<std::string, StoredTensor>& stored, const Mob
 std::string fingerprint_of(const TrainingData& data, const TrainingOptions& options) {
     std::string text = describe(options).dump() + sha256_hex(std::as_bytes(data.targets));
     for (const auto rows : {data.training, data.validation}) text += sha256_hex(std::as_bytes(rows));
+    text += sha256_hex(std::as_bytes(data.soft_targets));
+    if (data.beginning != nullptr)
+        for (const auto& [name, tensor] : *data.beginning) text += name + sha256_hex(tensor.bytes);
     text += fmt::format("{} {} {}", data.classes, data.features.mels(), data.features.frames());
     return sha256_hex(std::as_bytes(std::span(text)));
 }
@@ -200,6 +209,7 @@ class Training {
             finish_epoch();
             at_.order.clear();
         }
+        if (at_.trained.epochs.empty()) at_.trained.tensors = store_weights(network_, options_.precision);
         return std::move(at_.trained);
     }
 

@@ -26,8 +26,8 @@ namespace chorus {
 /// runs.
 struct TrainingOptions {
     Architecture architecture = Architecture::kMobileNetV3Large;
-    int epochs = 60;
-    int batch = 64;  // the last, partial batch of an epoch is dropped
+    int epochs = 60;  // 0: none, what it begins with is the result
+    int batch = 64;   // the last, partial batch of an epoch is dropped
     std::uint64_t seed = 1;
     LearningRate learning_rate;
     double weight_decay = 1e-6;     // AdamW's
@@ -42,7 +42,8 @@ struct TrainingOptions {
     double effective_number_beta = 0.999;
     double largest_class_weight = 50.0;
     Sampling sampling = Sampling::kPlain;
-    int threads = 1;  // weights are the same bits for the same number of threads
+    bool freeze_network = false;  // only the head learns, on embeddings as in service
+    int threads = 1;              // weights are the same bits for the same number of threads
     TensorType precision = TensorType::kFloat16;
     MixingParameters mixing;
     AugmentationParameters augmentation;
@@ -56,8 +57,10 @@ struct TrainingData {
     const FeatureStore& features;
     std::span<const std::uint8_t> targets;
     std::size_t classes = 0;
-    std::span<const std::size_t> training;    // rows
-    std::span<const std::size_t> validation;  // rows; may be empty
+    std::span<const std::size_t> training;     // rows
+    std::span<const std::size_t> validation;   // rows; may be empty
+    std::span<const float> soft_targets = {};  // [rows, classes], to be learned instead of `targets`, if not empty
+    const std::map<std::string, StoredTensor>* beginning = nullptr;  // weights to begin with, instead of chance
 };
 
 struct EpochReport {

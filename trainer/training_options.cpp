@@ -34,6 +34,7 @@ nlohmann::json describe(const TrainingOptions& options) {
               {"class_weights", to_string(options.class_weights)},
               {"effective_number_beta", options.effective_number_beta},
               {"largest_class_weight", options.largest_class_weight}}},
+            {"freeze_network", options.freeze_network},
             {"sampling", to_string(options.sampling)},
             {"mixing",
              {{"none", mixing.shares.none},
@@ -62,7 +63,7 @@ void validate(const TrainingOptions& options) {
     const auto require = [](bool holds, std::string_view what) {
         if (!holds) throw std::invalid_argument(std::string(what));
     };
-    require(options.epochs >= 1 && options.epochs <= 100'000, "epochs must be 1 to 100000");
+    require(options.epochs >= 0 && options.epochs <= 100'000, "epochs must be 0 to 100000");
     require(options.batch >= 2 && options.batch <= 65'536, "batch must be 2 to 65536");
     require(options.learning_rate.rate > 0.0 && options.learning_rate.rate <= 10.0,
             "learning rate must be above 0, at most 10");

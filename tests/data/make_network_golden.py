@@ -74,4 +74,5 @@ def main():
         out.write(struct.pack("<Q", len(text)) + text + data)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 #include <sys/wait.h>
 
+#include <cmath>
 #include <cstdio>
 #include <fstream>
 #include <iterator>
@@ -56,7 +57,7 @@ TEST_F(ChorusTrain, NamesItsVersionAndLibTorch) {
 
 TEST_F(ChorusTrain, ExitsWithTwoOnWrongUsage) {
     for (const auto* arguments :
-         {"", "sing", "fit", "fit --dataset x --out y --architecture huge", "fit --dataset x --out y --epochs 0",
+         {"", "sing", "fit", "fit --dataset x --out y --architecture huge", "fit --dataset x --out y --epochs -1",
           "fit --dataset x --out y --hop 0", "fit --dataset x --out y --set epochs",
           "fit --dataset x --out y --set a.b=1", "fit --dataset x --out y --config /nonexistent", "models"}) {
         const auto outcome = run(arguments);
@@ -70,7 +71,7 @@ TEST_F(ChorusTrain, ExitsWithOneAndOneLineOnAFailure) {
     const auto outcome = run("fit --dataset /nonexistent --out " + (folder_ / "m.safetensors").string());
     EXPECT_EQ(outcome.status, 1);
     EXPECT_EQ(outcome.output, "");
-    EXPECT_EQ(outcome.errors, "chorus-train: /nonexistent/metadata.csv: No such file or directory\n");
+    EXPECT_EQ(outcome.errors, "chorus-train: /nonexistent: does not exist\n");
 }
 
 TEST_F(ChorusTrain, PrintsNothingButJsonOnItsOutput) {
@@ -88,6 +89,21 @@ TEST_F(ChorusTrain, PrintsNothingButJsonOnItsOutput) {
     EXPECT_EQ(report["left_out"]["count"], 1);
     EXPECT_THAT(fitted.errors, HasSubstr("POND_3_0_3.wav: cannot be read as sound"));
 
+    const auto page = folder_ / "run.html";
+    const auto reported =
+        run("evaluate --threads 1 --model " + model + " --dataset " + dataset + " --report " + page.string());
+    EXPECT_EQ(reported.status, 0) << reported.errors;
+    std::ifstream file(page);
+    const std::string html(std::istreambuf_iterator<char>(file), {});
+    EXPECT_THAT(html, HasSubstr("data:image/bmp"));
+    EXPECT_TRUE(std::filesystem::exists(folder_ / "run.json"));
+
+    const auto strict =
+        run("fit --strict --dataset " + dataset + " --out " + model + " --architecture small --hop 512");
+    EXPECT_EQ(strict.status, 1);
+    EXPECT_THAT(strict.errors, HasSubstr("POND_3_0_3.wav: cannot be read as sound"));
+    EXPECT_THAT(strict.errors, HasSubstr("(strict: 1 in all can't be used)"));
+
     const auto evaluated = run("evaluate --threads 1 --model " + model + " --dataset " + dataset);
     ASSERT_EQ(evaluated.status, 0) << evaluated.errors;
     EXPECT_EQ(nlohmann::json::parse(evaluated.output)["test"]["clips"], 4);
@@ -96,6 +112,31 @@ TEST_F(ChorusTrain, PrintsNothingButJsonOnItsOutput) {
     const auto listed = run("models " + folder_.path().string());
     ASSERT_EQ(listed.status, 0) << listed.errors;
     EXPECT_EQ(nlohmann::json::parse(listed.output)[0]["current"], true);
+}
+
+TEST_F(ChorusTrain, LearnsFromRecordingsWithRavenTables) {
+    for (int recording = 0; recording < 8; ++recording) {
+        // Two seconds each of a low tone, nothing, a high tone, nothing.
+        std::vector<float> samples(8 * 16000);
+        for (std::size_t i = 0; i < samples.size(); ++i) {
+            const auto second = i / 16000;
+            const float tone = second < 2 ? 0.3F : second >= 4 && second < 6 ? 1.5F : 0.0F;
+            samples[i] = 0.1F * std::sin(tone * static_cast<float>(i)) + 0.001F * static_cast<float>(i % 7);
+        }
+        const auto name = "POND_2026010" + std::to_string(1 + recording) + "_050000";
+        write_wav(folder_ / ("dataset/" + name + ".wav"), samples, 16000);
+        write_text(folder_ / ("dataset/" + name + ".Table.1.selections.txt"),
+                   "Selection\tChannel\tBegin Time (s)\tEnd Time (s)\tSpecies\n1\t1\t0\t2\tLOW\n2\t1\t4\t6\tHIGH\n");
+    }
+    const auto fitted =
+        run("fit --dataset " + (folder_ / "dataset").string() + " --out " + (folder_ / "m.safetensors").string() +
+            " --architecture small --hop 512 --mels 64 --epochs 1 --batch 8 --threads 1");
+    ASSERT_EQ(fitted.status, 0) << fitted.errors;
+    const auto report = nlohmann::json::parse(fitted.output);
+    EXPECT_EQ(report["classes"], 2);
+    const auto& clips = report["clips"];
+    EXPECT_EQ(clips["training"].get<int>() + clips["held_out"].get<int>() + clips["test"].get<int>(), 8 * 6);
+    EXPECT_EQ(read_bundle(folder_ / "m.safetensors").labels.at(0).code, "HIGH");
 }
 
 }  // namespace

@@ -24,8 +24,12 @@ TEST(TrainerConfiguration, ShipsWithAFileThatHoldsTheDefaults) {
     const auto shipped = options_of(file, {{"optimiser.weight_decay", "1e-6"}});
     const FitOptions defaults;
     EXPECT_EQ(describe(shipped.training), describe(defaults.training));
+    EXPECT_EQ(shipped.data, defaults.data);
     EXPECT_EQ(shipped.front_end, defaults.front_end);
     EXPECT_EQ(shipped.checkpoint_seconds, defaults.checkpoint_seconds);
+    EXPECT_EQ(shipped.thresholds, defaults.thresholds);
+    EXPECT_EQ(shipped.groups, defaults.groups);
+    EXPECT_EQ(shipped.resamples, defaults.resamples);
 }
 
 TEST(TrainerConfiguration, ReproducesThePaper) {
@@ -39,27 +43,32 @@ TEST(TrainerConfiguration, ReproducesThePaper) {
     EXPECT_EQ(paper.training.weight_decay, 1e-6);
     EXPECT_EQ(paper.training.mixing, MixingParameters{});
     EXPECT_EQ(paper.training.augmentation.scope, AugmentationScope::kBatch);
+    EXPECT_EQ(paper.groups.frequent.size(), 4U);
+    EXPECT_EQ(paper.groups.common.size(), 8U);
     EXPECT_EQ(options_of(file, {{"mixing.semantics", "reference"}}).training.weight_decay, 0.01);
 }
 
 TEST(TrainerConfiguration, LetsTheCommandLineOverrideTheFile) {
     const TemporaryFolder folder;
     const auto file = folder.make("t.toml", "[training]\nepochs = 7\nbatch = 9\n[mixing]\nmethod = 'mixup+multimix'\n");
-    const auto options = options_of(file, {{"training.batch", "32"}, {"mixing.mixup", "3"}, {"loss.kind", "focal"}});
+    const auto options = options_of(
+        file,
+        {{"training.batch", "32"}, {"mixing.mixup", "3"}, {"loss.kind", "focal"}, {"thresholds.rule", "precision"}});
     EXPECT_EQ(options.training.epochs, 7);
     EXPECT_EQ(options.training.batch, 32);
     EXPECT_EQ(options.training.mixing.shares,
               (MixingShares{.none = 0.0, .mixup = 3.0, .manifold = 0.0, .multimix = 0.25}));
     EXPECT_EQ(options.training.loss.kind, LossKind::kFocal);
+    EXPECT_EQ(options.thresholds.rule, ThresholdRule::kPrecision);
 }
 
 TEST(TrainerConfiguration, SaysEveryFaultWithItsPlace) {
     const TemporaryFolder folder;
     const auto file =
-        folder.make("t.toml", "[training]\nepochs = 0\nepoch = 3\n[mixing]\nmethod = 'cutmix'\n[loss]\nkind = 1\n");
+        folder.make("t.toml", "[training]\nepochs = -1\nepoch = 3\n[mixing]\nmethod = 'cutmix'\n[loss]\nkind = 1\n");
     EXPECT_THAT([&] { options_of(file); },
                 testing::ThrowsMessage<ConfigError>(
-                    AllOf(HasSubstr("t.toml:2: training.epochs: 0 must be from 1 to 100000"),
+                    AllOf(HasSubstr("t.toml:2: training.epochs: -1 must be from 0 to 100000"),
                           HasSubstr("t.toml:3: training.epoch: unknown key"), HasSubstr("t.toml:5: mixing.method: "),
                           HasSubstr("t.toml:7: loss.kind: must be a text"))));
     EXPECT_THAT(

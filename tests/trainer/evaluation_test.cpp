@@ -3,9 +3,6 @@
 #include <gmock/gmock.h>
 
 #include <cmath>
-#include <nlohmann/json.hpp>
-
-#include "trainer/report.h"
 
 namespace chorus {
 namespace {
@@ -56,6 +53,14 @@ TEST(F1, MatchesHandComputedNumbers) {
     EXPECT_DOUBLE_EQ(f1(counts), 2.0 * 0.75 * 0.6 / (0.75 + 0.6));
 }
 
+TEST(FBeta, WeighsRecallByItsBeta) {
+    const Counts counts{.true_positives = 6, .false_positives = 2, .false_negatives = 4};
+    EXPECT_DOUBLE_EQ(f_beta(counts, 1.0), f1(counts));
+    EXPECT_DOUBLE_EQ(f_beta(counts, 2.0), 5.0 * 0.75 * 0.6 / (4.0 * 0.75 + 0.6));
+    EXPECT_NEAR(f_beta(counts, 1e-6), precision(counts), 1e-9);
+    EXPECT_NEAR(f_beta(counts, 1e6), recall(counts), 1e-9);
+}
+
 TEST(F1, IsZeroWhereNothingIsThereOrFound) {
     EXPECT_EQ(f1({}), 0.0);
     EXPECT_EQ(precision({}), 0.0);
@@ -93,74 +98,6 @@ TEST(Evaluation, AgreesWithScikitLearn) {
     }
     EXPECT_NEAR(mean_average_precision(table), (0.7951716214534563 + 0.7143226932422452 + 0.5697321122374552) / 3.0,
                 1e-12);
-}
-
-/// Class 0 has `positives` clips at 0.8 and as many absences at 0.6: its own threshold lies between. Class 1 has 100
-/// of each at 0.2 and 0.1.
-ScoreTable two_scales(int positives) {
-    ScoreTable table{.classes = 2, .scores = {}, .targets = {}};
-    for (int i = 0; i < 200; ++i) {
-        const bool first = i < 2 * positives;
-        const bool odd = i % 2 == 1;
-        table.scores.push_back(first ? (odd ? 0.8F : 0.6F) : 0.01F);
-        table.targets.push_back(first && odd);
-        table.scores.push_back(odd ? 0.2F : 0.1F);
-        table.targets.push_back(odd);
-    }
-    return table;
-}
-
-TEST(ChooseThresholds, SeparatesEachClassWhenItsPositivesAreMany) {
-    const auto table = two_scales(100);
-    const auto chosen = choose_thresholds(table, 0.0);
-    EXPECT_GT(chosen.values[0], 0.6F);
-    EXPECT_LE(chosen.values[0], 0.8F);
-    EXPECT_GT(chosen.values[1], 0.1F);
-    EXPECT_LE(chosen.values[1], 0.2F);
-    EXPECT_DOUBLE_EQ(macro_f1(count_hits(table, chosen.values), ClassSet::kAll), 1.0);
-}
-
-TEST(ChooseThresholds, DrawsAClassToTheCommonOneTheFewerItsPositives) {
-    const auto logit = [](float p) { return std::log(p / (1.0F - p)); };
-    double last = 0.0;
-    for (const int positives : {1, 5, 20, 100}) {
-        const auto table = two_scales(positives);
-        const auto own = logit(choose_thresholds(table, 0.0).values[0]);
-        const auto chosen = choose_thresholds(table);
-        const auto common = logit(chosen.common);
-        const auto share = (logit(chosen.values[0]) - common) / (own - common);
-        EXPECT_NEAR(share, positives / (positives + kThresholdPrior), 1e-3);
-        EXPECT_GT(share, last);
-        last = share;
-    }
-}
-
-TEST(ChooseThresholds, GivesClassesWithoutPositivesTheCommonOne) {
-    auto table = two_scales(100);
-    for (std::size_t i = 0; i < table.targets.size(); i += 2) table.targets[i] = 0;
-    const auto chosen = choose_thresholds(table);
-    EXPECT_EQ(chosen.values[0], chosen.common);
-    EXPECT_GT(chosen.common, 0.1F);
-    EXPECT_LE(chosen.common, 0.2F);
-}
-
-TEST(ChooseThresholds, StaysAtOneHalfWithNothingToChooseOn) {
-    EXPECT_THAT(choose_thresholds({.classes = 2, .scores = {}, .targets = {}}).values, testing::Each(0.5F));
-    EXPECT_THAT(choose_thresholds(single({0.1F, 0.9F}, {0, 0})).values, testing::Each(0.5F));
-}
-
-TEST(EvaluationReport, GivesMacroF1OverItsThreeClassSets) {
-    // A: found; B: no positives in the test; C: positives in the test but none in training, not found.
-    const ScoreTable table{.classes = 3, .scores = {0.9F, 0.1F, 0.1F, 0.2F, 0.1F, 0.1F}, .targets = {1, 0, 1, 0, 0, 0}};
-    const std::vector<std::string> codes = {"A", "B", "C"};
-    const auto report = evaluation_report(table, codes, std::vector(3, 0.15F), std::vector{5, 5, 0});
-    EXPECT_DOUBLE_EQ(report["macro_f1"]["at_0.5"]["all_classes"], 1.0 / 3.0);
-    EXPECT_DOUBLE_EQ(report["macro_f1"]["at_0.5"]["classes_with_positives"], 0.5);
-    EXPECT_DOUBLE_EQ(report["macro_f1"]["at_0.5"]["learnable_classes"], 1.0);
-    EXPECT_NEAR(report["macro_f1"]["calibrated"]["learnable_classes"], 2.0 / 3.0, 1e-12);
-    EXPECT_EQ(report["classes_with_positives"], 2);
-    EXPECT_EQ(report["classes"][1]["average_precision"], nullptr);
-    EXPECT_EQ(report["classes"][2]["support"], 1);
 }
 
 }  // namespace

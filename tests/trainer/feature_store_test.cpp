@@ -1,6 +1,10 @@
 #include "trainer/feature_store.h"
 
 #include <gmock/gmock.h>
+#include <sndfile.h>
+
+#include <algorithm>
+#include <cmath>
 
 #include "tests/trainer/support.h"
 #include "trainer/audio_file.h"
@@ -73,6 +77,87 @@ TEST(ComputeFeatures, LeavesOutClipsItCannotUseAndSaysWhy) {
     EXPECT_THAT(dataset.left_out[0].reason, HasSubstr("cannot be read as sound"));
     EXPECT_EQ(dataset.left_out[1].reason, "lasts only 1.00 s, a window 3 s");
     EXPECT_EQ(dataset.left_out[2].reason, "lasts more than 3.00 s, a window 3 s");
+}
+
+/// A recording of so many seconds at 16 kHz, the rate of the features.
+std::vector<float> chirps(int seconds) {
+    std::vector<float> samples(static_cast<std::size_t>(seconds) * 16000);
+    for (std::size_t i = 0; i < samples.size(); ++i) {
+        const auto t = static_cast<float>(i % 20000);
+        samples[i] = 0.3F * std::sin(1e-5F * t * t);
+    }
+    return samples;
+}
+
+Clip window_of(const std::filesystem::path& audio, double offset) {
+    return {.audio = audio, .offset_seconds = offset, .recording = "r", .start_seconds = offset, .targets = {1}};
+}
+
+TEST(ComputeFeatures, GivesWindowsOfARecordingWhatTheyWouldHaveAsClips) {
+    const TemporaryFolder folder;
+    const auto samples = chirps(8);
+    write_wav(folder / "long.wav", samples, 16000);
+    Dataset dataset;
+    for (const double offset : {0.0, 1.5, 3.0, 5.0}) {
+        dataset.clips.push_back(window_of(folder / "long.wav", offset));
+        const auto name = folder / std::to_string(offset);
+        write_wav(name, std::span(samples).subspan(static_cast<std::size_t>(offset * 16000), 48000), 16000);
+        dataset.clips.push_back({.audio = name, .recording = "r", .targets = {1}});
+    }
+    std::stable_partition(dataset.clips.begin(), dataset.clips.end(),
+                          [](const Clip& clip) { return clip.offset_seconds; });
+    const auto store = compute_features(FrontEnd(coarse()), dataset, 2);
+    ASSERT_EQ(store.size(), 8U);
+    std::vector<float> of_window(coarse().feature_size());
+    std::vector<float> of_clip(of_window.size());
+    for (std::size_t i = 0; i < 4; ++i) {
+        store.get(i, of_window);
+        store.get(4 + i, of_clip);
+        EXPECT_EQ(of_window, of_clip) << i;
+    }
+}
+
+TEST(ComputeFeatures, LeavesOutOnlyTheWindowsThatASilentOrMissingPlaceSpoils) {
+    const TemporaryFolder folder;
+    auto samples = chirps(8);
+    std::fill(samples.begin() + 16000, samples.begin() + 4 * 16000, 0.0F);
+    write_wav(folder / "gap.wav", samples, 16000);
+    Dataset dataset;
+    for (const double offset : {0.0, 1.0, 2.0, 5.0, 7.0})
+        dataset.clips.push_back(window_of(folder / "gap.wav", offset));
+    const auto store = compute_features(FrontEnd(coarse()), dataset, 1);
+    EXPECT_EQ(store.size(), 3U);
+    ASSERT_EQ(dataset.left_out.size(), 2U);
+    EXPECT_EQ(dataset.left_out[0].item, (folder / "gap.wav").string() + " at 1 s");
+    EXPECT_EQ(dataset.left_out[0].reason, "is silent");
+    EXPECT_EQ(dataset.left_out[1].reason, "ends after 1.00 s of its 3 s");
+}
+
+TEST(ComputeFeatures, ReadsWhateverFormatTheRecordingIsIn) {
+    const TemporaryFolder folder;
+    Dataset dataset;
+    for (const auto& [name, format] :
+         {std::pair("a.wav", SF_FORMAT_WAV | SF_FORMAT_PCM_24), std::pair("a.flac", SF_FORMAT_FLAC | SF_FORMAT_PCM_16),
+          std::pair("a.ogg", SF_FORMAT_OGG | SF_FORMAT_VORBIS),
+          std::pair("a.mp3", SF_FORMAT_MPEG | SF_FORMAT_MPEG_LAYER_III)}) {
+        SF_INFO info{.frames = 0, .samplerate = 44100, .channels = 1, .format = format, .sections = 0, .seekable = 0};
+        auto* file = sf_open((folder / name).c_str(), SFM_WRITE, &info);
+        ASSERT_NE(file, nullptr) << name << ": " << sf_strerror(nullptr);
+        std::vector<float> samples(44100 * 6);
+        for (std::size_t i = 0; i < samples.size(); ++i) samples[i] = 0.3F * std::sin(0.2F * static_cast<float>(i));
+        sf_write_float(file, samples.data(), static_cast<sf_count_t>(samples.size()));
+        sf_close(file);
+        dataset.clips.push_back(window_of(folder / name, 1.0));
+        dataset.clips.push_back(window_of(folder / name, 2.5));
+    }
+    const auto store = compute_features(FrontEnd(coarse()), dataset, 1);
+    ASSERT_EQ(store.size(), 8U);
+    std::vector<float> features(coarse().feature_size());
+    for (std::size_t row = 0; row < 8; ++row) {
+        store.get(row, features);
+        const auto loudest = std::max_element(features.begin(), features.end()) - features.begin();
+        EXPECT_EQ(loudest / coarse().frames(), 13) << row;  // 1,404 Hz: 1,238 of 2,840 mel, in 33 steps
+    }
 }
 
 TEST(ComputeFeatures, SaysInOneLineThatNothingIsLeft) {

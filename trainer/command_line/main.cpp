@@ -17,6 +17,7 @@
 #include "config/program.h"
 #include "model/classifier.h"
 #include "trainer/configuration.h"
+#include "trainer/evaluate.h"
 #include "trainer/fit.h"
 #include "trainer/model_list.h"
 
@@ -78,25 +79,15 @@ constexpr KeyFlag kKeyFlags[] = {
     {"--clock-ahead", "activity.clock_ahead", "Hours by which the recorders' clocks are ahead of UTC"},
 };
 
-void add_threads(CLI::App& verb, Arguments& arguments) {
-    verb.add_option("--threads", arguments.threads, "Threads; results are the same bits for the same number")
-        ->check(CLI::Range(1, 1024))
-        ->capture_default_str();
-}
+constexpr auto* kDatasetHelp =
+    "Folder of labelled recordings (AnuraSet's, ESC-50's, labels.csv, or Raven and Audacity tables), or a CSV file";
 
-CLI::App* add_fit(CLI::App& app, Arguments& arguments) {
-    auto* verb = app.add_subcommand("fit", "Train a model on labelled clips and write its bundle");
-    verb->add_option("--dataset", arguments.fit.dataset, "Folder with metadata.csv and audio/, as AnuraSet's")
-        ->required();
-    verb->add_option("--out", arguments.fit.out, "Bundle to write (.safetensors)")->required();
-    verb->add_option("--config", arguments.config, "Configuration: see config/trainer.toml; flags override it");
-    verb->add_flag("--resume", arguments.fit.resume, "Go on from OUT.checkpoint, if there is one");
-    for (const auto& flag : kKeyFlags)
-        verb->add_option_function<std::string>(
-            flag.flag,
-            [&arguments, key = flag.key](const std::string& value) { arguments.settings.emplace_back(key, value); },
-            flag.help);
-    verb->add_option_function<std::vector<std::string>>(
+constexpr auto* kReportHelp = "Page to write (.html), with its numbers beside it (.json)";
+
+/// What `fit` and `evaluate` both take of the configuration.
+void add_configuration(CLI::App& verb, Arguments& arguments) {
+    verb.add_option("--config", arguments.config, "Configuration: see config/trainer.toml; flags override it");
+    verb.add_option_function<std::vector<std::string>>(
             "--set",
             [&arguments](const std::vector<std::string>& settings) {
                 for (const auto& setting : settings) {
@@ -107,19 +98,40 @@ CLI::App* add_fit(CLI::App& app, Arguments& arguments) {
             },
             "KEY=VALUE: any key of the configuration, for example optimiser.weight_average=0.99")
         ->allow_extra_args(false);
-    add_threads(*verb, arguments);
+    verb.add_flag_callback(
+        "--strict", [&arguments] { arguments.settings.emplace_back("data.strict", "true"); },
+        "Fail if anything of the data set can't be used, instead of leaving it out");
+    verb.add_option("--threads", arguments.threads, "Threads; results are the same bits for the same number")
+        ->check(CLI::Range(1, 1024))
+        ->capture_default_str();
+}
+
+CLI::App* add_fit(CLI::App& app, Arguments& arguments) {
+    auto* verb = app.add_subcommand("fit", "Train a model on labelled recordings and write its bundle");
+    verb->add_option("--dataset", arguments.fit.dataset, kDatasetHelp)->required();
+    verb->add_option("--out", arguments.fit.out, "Bundle to write (.safetensors)")->required();
+    verb->add_option("--init", arguments.fit.init,
+                     "Bundle to begin with: its classes are kept, and the data set's new ones added");
+    verb->add_option("--report", arguments.fit.report, kReportHelp);
+    verb->add_flag("--resume", arguments.fit.resume, "Go on from OUT.checkpoint, if there is one");
+    for (const auto& flag : kKeyFlags)
+        verb->add_option_function<std::string>(
+            flag.flag,
+            [&arguments, key = flag.key](const std::string& value) { arguments.settings.emplace_back(key, value); },
+            flag.help);
+    add_configuration(*verb, arguments);
     return verb;
 }
 
 CLI::App* add_evaluate(CLI::App& app, Arguments& arguments) {
-    auto* verb = app.add_subcommand("evaluate", "Score a dataset's clips with a bundle");
+    auto* verb = app.add_subcommand("evaluate", "Score a data set's clips with a bundle");
     verb->add_option("--model", arguments.evaluate.model, "Bundle")->required();
-    verb->add_option("--dataset", arguments.evaluate.dataset, "Folder with metadata.csv and audio/, as AnuraSet's")
-        ->required();
+    verb->add_option("--dataset", arguments.evaluate.dataset, kDatasetHelp)->required();
+    verb->add_option("--report", arguments.evaluate.report, kReportHelp);
     verb->add_option("--subset", arguments.subset, "Which clips")
-        ->check(CLI::IsMember({"train", "test"}))
+        ->check(CLI::IsMember({"train", "test", "all"}))
         ->capture_default_str();
-    add_threads(*verb, arguments);
+    add_configuration(*verb, arguments);
     return verb;
 }
 
@@ -149,7 +161,8 @@ void complete(Arguments& arguments) {
     arguments.fit.training.threads = arguments.threads;
     arguments.fit.must_stop = [] { return stop_asked.load(); };
     arguments.evaluate.threads = arguments.threads;
-    arguments.evaluate.subset = arguments.subset == "test" ? Subset::kTest : Subset::kTrain;
+    if (arguments.subset == "all") arguments.evaluate.subset.reset();
+    if (arguments.subset == "train") arguments.evaluate.subset = Subset::kTrain;
 }
 
 }  // namespace
@@ -165,7 +178,9 @@ int main(int argc, char** argv) try {
     try {
         app.parse(argc, argv);
         complete(arguments);
-        if (fit_verb->parsed()) read_configuration(arguments.config, arguments.settings, arguments.fit);
+        read_configuration(arguments.config, arguments.settings, arguments.fit);
+        arguments.evaluate.data = arguments.fit.data;
+        arguments.evaluate.resamples = arguments.fit.resamples;
         validate(arguments.fit.front_end);
         validate(arguments.fit.training);
     } catch (const CLI::ParseError& error) {

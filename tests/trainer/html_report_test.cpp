@@ -1,0 +1,137 @@
+#include "trainer/html_report.h"
+
+#include <gmock/gmock.h>
+
+#include <fstream>
+#include <iterator>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "tests/temporary_folder.h"
+#include "trainer/curves.h"
+#include "trainer/report.h"
+#include "trainer/svg.h"
+
+namespace chorus {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+/// Whether each element of a text is closed where it should be; those that stand alone are left aside.
+bool is_balanced(const std::string& html) {
+    const std::set<std::string> alone = {"!DOCTYPE", "meta", "img", "br"};
+    std::vector<std::string> open;
+    for (auto at = html.find('<'); at != html.npos; at = html.find('<', at + 1)) {
+        const auto end = html.find('>', at);
+        if (end == html.npos) return false;
+        const auto tag = html.substr(at + 1, end - at - 1);
+        const bool closes = tag.starts_with('/');
+        const auto name = tag.substr(closes ? 1 : 0, tag.find_first_of(" /", 1) - (closes ? 1 : 0));
+        if (alone.contains(name) || tag.ends_with('/')) continue;
+        if (!closes) {
+            open.push_back(name);
+        } else if (open.empty() || open.back() != name) {
+            return false;
+        } else {
+            open.pop_back();
+        }
+    }
+    return open.empty();
+}
+
+class HtmlReport : public testing::Test {
+  protected:
+    HtmlReport() {
+        report_["training"] = {{"seed", 7},
+                               {"by_epoch",
+                                {{{"loss", 0.7}, {"held_out_mean_average_precision", 0.2}},
+                                 {{"loss", 0.5}, {"held_out_mean_average_precision", nullptr}}}}};
+        report_["left_out"] = left_out_report(std::vector<LeftOut>{{.item = "a<b>.wav", .reason = "is \"silent\""}});
+    }
+
+    ReportPage page() {
+        return {.title = "Frogs & <toads>",
+                .report = report_,
+                .evaluation = evaluation_,
+                .curves = curves_,
+                .mistakes = {{.item = "pond.wav at 3 s",
+                              .code = "B",
+                              .score = 0.04F,
+                              .threshold = 0.5F,
+                              .is_present = true,
+                              .features = std::vector<float>(12, 0.5F),
+                              .mels = 3,
+                              .frames = 4}}};
+    }
+
+    std::vector<std::string> codes_ = {"A", "B"};
+    std::vector<float> thresholds_ = {0.5F, 0.5F};
+    std::vector<std::uint32_t> recordings_ = {0, 1, 2, 3};
+    ScoreTable table_{.classes = 2,
+                      .scores = {0.9F, 0.1F, 0.8F, 0.96F, 0.7F, 0.2F, 0.05F, 0.04F},
+                      .targets = {1, 0, 0, 1, 1, 0, 1, 1}};
+    nlohmann::json evaluation_ =
+        evaluation_report(table_, {.codes = codes_, .thresholds = thresholds_, .recordings = recordings_});
+    nlohmann::json curves_ = curves_report(table_, codes_);
+    nlohmann::json report_;
+};
+
+TEST_F(HtmlReport, IsOnePageThatNeedsNothingElse) {
+    const auto html = html_report(page());
+    EXPECT_TRUE(html.starts_with("<!DOCTYPE html>"));
+    EXPECT_TRUE(is_balanced(html));
+    EXPECT_THAT(html, Not(HasSubstr("http")));
+    EXPECT_THAT(html, Not(HasSubstr("<script")));
+    EXPECT_THAT(html, HasSubstr("<svg"));
+    EXPECT_THAT(html, HasSubstr("src='data:image/bmp;base64,Qk"));
+}
+
+TEST_F(HtmlReport, ShowsFiguresWithTheirIntervalsAndTheMistakes) {
+    const auto html = html_report(page());
+    EXPECT_THAT(html, HasSubstr("<td>B</td>"));
+    EXPECT_THAT(html, HasSubstr("<small>["));
+    EXPECT_THAT(html, HasSubstr("<b>B</b> missed: score 0.040, threshold 0.500<br>pond.wav at 3 s"));
+    EXPECT_THAT(html, HasSubstr("<h2>Training</h2>"));
+    EXPECT_THAT(html, HasSubstr("&quot;seed&quot;: 7"));
+}
+
+TEST_F(HtmlReport, LetsNoTextOfADatasetBeMarkup) {
+    const auto html = html_report(page());
+    EXPECT_THAT(html, HasSubstr("<h1>Frogs &amp; &lt;toads&gt;</h1>"));
+    EXPECT_THAT(html, HasSubstr("a&lt;b&gt;.wav"));
+    EXPECT_THAT(html, HasSubstr("is &quot;silent&quot;"));
+}
+
+TEST_F(HtmlReport, StandsBesideTheSameNumbersAsJson) {
+    const TemporaryFolder folder;
+    write_report(folder / "run.html", page());
+    std::ifstream file(folder / "run.json");
+    const auto numbers = nlohmann::json::parse(file);
+    EXPECT_EQ(numbers["curves"], curves_);
+    EXPECT_EQ(numbers["mistakes"][0]["item"], "pond.wav at 3 s");
+    EXPECT_EQ(numbers["left_out"]["count"], 1);
+    EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path()), {}), 2);
+    EXPECT_THAT([&] { write_report(folder / "none/run.html", page()); },
+                testing::ThrowsMessage<std::runtime_error>(HasSubstr("none/run.html: cannot be written")));
+}
+
+TEST(GreyPicture, IsABitmapFromTheBottomUp) {
+    // 1 x 2: white is 0, black 1. Header of 14 + 40 bytes, 1024 of greys, one row of 4.
+    const std::vector<float> values = {0.0F, 1.0F};
+    const auto html = grey_picture(values, 1, 2, "it's");
+    EXPECT_THAT(html, HasSubstr("width='2' height='1' alt='it&#39;s'"));
+    const auto data = html.substr(html.find("base64,") + 7);
+    EXPECT_EQ(data.find('\''), (14U + 40U + 1024U + 4U + 2U) / 3U * 4U);
+}
+
+TEST(LineChart, KeepsWhatLiesOutsideAtTheEdge) {
+    const Series series{.label = "x", .points = {{-5.0, 0.5}, {0.5, 7.0}}};
+    const auto svg = line_chart("t", {.label = "a"}, {.label = "b"}, {&series, 1});
+    EXPECT_TRUE(is_balanced(svg));
+    EXPECT_THAT(svg, HasSubstr("points='46.0,"));
+    EXPECT_THAT(svg, HasSubstr(",26.0 "));
+}
+
+}  // namespace
+}  // namespace chorus

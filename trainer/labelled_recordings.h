@@ -1,0 +1,39 @@
+#pragma once
+// From labelled recordings, whatever they were labelled with, to clips.
+
+#include <filesystem>
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "trainer/annotation_files.h"
+#include "trainer/dataset.h"
+#include "trainer/windows.h"
+
+namespace chorus {
+
+/// A recording and all that was said of it.
+struct LabelledRecording {
+    std::filesystem::path audio;
+    std::string recording;             // what splits go by
+    std::filesystem::path label_file;  // for faults
+    std::optional<Subset> subset;      // nothing: by a hash of `recording`
+    std::vector<Annotation> annotations;
+};
+
+struct CutOptions {
+    WindowOptions windows;
+    bool unlabelled_is_absence = true;  // false: windows of which nothing was said are no clips
+    double test_share = 0.2;            // of the recordings that don't say their subset
+};
+
+/// Windows of recordings as clips; classes are the codes that occur, sorted. A label is a code, or the scientific name
+/// of one that `species` knows, or else itself with '_' for blanks. Where annotations name channels, these are cut,
+/// each with its own and those for all; else the mean of all channels. What can't be used moves to the result's
+/// left_out, as "LABELS:LINE" or as the recording's path: annotations beyond the sound, or of a label that is no code;
+/// recordings that can't be read or are too short. Throws std::runtime_error when no clip is left.
+Dataset cut_recordings(std::span<const LabelledRecording> recordings, const std::map<std::string, Species>& species,
+                       const CutOptions& options, std::vector<LeftOut> left_out);
+
+}  // namespace chorus
