@@ -185,7 +185,8 @@ TEST(Pipeline, GivesTheSameEventsInTheSameOrderForAnyNumberOfThreads) {
         pipeline.start();
         EXPECT_TRUE(pipeline.wait_finished(60s));
         pipeline.rethrow_failure();
-        for (const auto& channel : pipeline.sources()[0].channels) {
+        const auto source = pipeline.sources().at(0);
+        for (const auto& channel : source.channels) {
             EXPECT_TRUE(channel.samples.balanced());
             EXPECT_EQ(channel.samples.analysed, 203 * rate / 10);
         }

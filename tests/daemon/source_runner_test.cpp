@@ -182,7 +182,8 @@ TEST(SourceRunner, KeepsItsBooksThroughAnySequenceOfBlocksGapsAndFormats) {
                    !channels.empty();
         }));
         station.pipeline.stop(10s);
-        for (const auto& channel : station.source().channels) {
+        const auto report = station.source();
+        for (const auto& channel : report.channels) {
             EXPECT_TRUE(channel.samples.balanced());
             EXPECT_EQ(channel.samples.pending, 0);
             EXPECT_EQ(channel.samples.dropped[static_cast<std::size_t>(DropReason::kOverload)], 0);
