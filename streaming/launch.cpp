@@ -55,7 +55,10 @@ std::string file_uri(const std::string& path) {
 
 // Without a user, or what may be one: "frog:12" may be a host and its port, or a user and a password's beginning.
 bool is_plain_host(std::string_view authority) {
-    return authority.starts_with('[') || authority.find_first_of(":@") == std::string_view::npos;
+    const bool is_ipv6 = authority.starts_with('[') &&
+                         authority.find_first_not_of("0123456789abcdefABCDEF:.", 1) == authority.size() - 1 &&
+                         authority.ends_with(']');
+    return is_ipv6 || authority.find_first_of(":@") == std::string_view::npos;
 }
 
 }  // namespace

@@ -24,6 +24,8 @@ TEST(RedactUrls, FindsPasswordsThatWereNotEscaped) {
     EXPECT_EQ(redact_urls("rtsp://u:p@w@h/x"), "rtsp://h/x");
     EXPECT_EQ(redact_urls("rtsp://u:12/34w@h/x"), "rtsp://h/x");
     EXPECT_EQ(redact_urls("rtsp://u:12?34w@h/x"), "rtsp://h/x");
+    EXPECT_EQ(redact_urls("rtsp://[u:w@h/x"), "rtsp://h/x");
+    EXPECT_EQ(redact_urls("rtsp://[::1]/x@2"), "rtsp://[::1]/x@2");
 }
 
 TEST(RedactUrls, LeavesOtherTextAsItIs) {
