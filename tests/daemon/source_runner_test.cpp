@@ -277,6 +277,7 @@ TEST(SourceRunner, IsDownAndHoldsUpNobodyWhileItsOpeningHangs) {
     config.silence_timeout = 300ms;
     config.sources.push_back(config.sources[0]);
     config.sources[1].name = "steady";
+    config.sources[1].silence_timeout = 1h;  // its 3 s come at once
     const auto items = script({noise_with_tones(kRate, 3.0, {})});
     Station station(config, [=](const SourceConfig& source) -> std::unique_ptr<AudioSource> {
         if (source.name == "hung") {
