@@ -21,11 +21,15 @@ void WindowCutter::widen_hop(double factor) {
     for (auto& channel : channels_) channel.widen_hop(factor);
 }
 
-void WindowCutter::cut(int channel, std::span<const float> samples) {
-    channels_[static_cast<std::size_t>(channel)].push(samples, [&](Window&& window) {
+ChannelAnalyser::Emit WindowCutter::keep_for(int channel) {
+    return [this, channel](Window&& window) {
         window.channel = channel;
         cut_.push_back(std::move(window));
-    });
+    };
+}
+
+void WindowCutter::cut(int channel, std::span<const float> samples) {
+    channels_[static_cast<std::size_t>(channel)].push(samples, keep_for(channel));
 }
 
 void WindowCutter::push_all() {
@@ -40,12 +44,7 @@ void WindowCutter::end_stretch(DropReason rest) {
     for (int channel = 0; channel < channels(); ++channel) {
         auto& analyser = channels_[static_cast<std::size_t>(channel)];
         std::int64_t left = analyser.unbooked();
-        if (rest != DropReason::kShutdown) {
-            left = analyser.finish([&](Window&& window) {
-                window.channel = channel;
-                cut_.push_back(std::move(window));
-            });
-        }
+        if (rest != DropReason::kShutdown) left = analyser.finish(keep_for(channel));
         if (left > 0) wiring_.ledger.dropped(channel, left, rest);
     }
     push_all();

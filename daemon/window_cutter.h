@@ -55,6 +55,7 @@ class WindowCutter {
     void end_stretch(DropReason rest);
 
   private:
+    ChannelAnalyser::Emit keep_for(int channel);
     void push(Window window);
 
     const Wiring wiring_;
