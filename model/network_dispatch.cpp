@@ -1,5 +1,6 @@
 #include <vector>
 
+#include "model/instruction_sets.h"
 #include "model/network_kernels.h"
 
 namespace chorus {
@@ -17,7 +18,7 @@ std::span<const Kernels* const> usable_kernels() {
     static const auto usable = [] {
         std::vector<const Kernels*> found;
 #ifdef CHORUS_X86
-        if (__builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0) found.push_back(&avx2::kernels);
+        if (machine_runs_avx2()) found.push_back(&avx2::kernels);
 #endif
         found.push_back(&portable::kernels);
         return found;

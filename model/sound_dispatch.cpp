@@ -1,5 +1,6 @@
 #include <vector>
 
+#include "model/instruction_sets.h"
 #include "model/sound_kernels.h"
 
 namespace chorus {
@@ -17,9 +18,7 @@ std::span<const SoundKernels* const> usable_sound_kernels() {
     static const auto usable = [] {
         std::vector<const SoundKernels*> found;
 #ifdef CHORUS_X86
-        if (__builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0) {
-            found.push_back(&avx2::sound_kernels);
-        }
+        if (machine_runs_avx2()) found.push_back(&avx2::sound_kernels);
 #endif
         found.push_back(&portable::sound_kernels);
         return found;
