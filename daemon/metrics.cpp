@@ -86,6 +86,7 @@ class Metrics::SourceCollector : public prometheus::Collectable {
         auto gaps = family("chorus_gaps_total", "Interruptions of the sound", MetricType::Counter);
         auto gap_seconds = family("chorus_gap_seconds_total", "Sound lost in gaps", MetricType::Counter);
         auto hop = family("chorus_hop_seconds", "Time between windows; wider under overload", MetricType::Gauge);
+        auto wanted_hop = family("chorus_wanted_hop_seconds", "Time between windows as configured", MetricType::Gauge);
         auto synced =
             family("chorus_clock_synced", "1 while the kernel holds the clock to be synchronised", MetricType::Gauge);
         auto drift =
@@ -114,6 +115,7 @@ class Metrics::SourceCollector : public prometheus::Collectable {
             add(gaps, labels, static_cast<double>(source.gaps));
             add(gap_seconds, labels, source.gap_seconds);
             if (source.hop_seconds > 0) add(hop, labels, source.hop_seconds);
+            add(wanted_hop, labels, source.wanted_hop_seconds);
             add(synced, labels, source.clock_synced ? 1 : 0);
             add(steps, labels, static_cast<double>(source.clock_steps));
             if (source.clock_drift_ppm) add(drift, labels, *source.clock_drift_ppm);

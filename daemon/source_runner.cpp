@@ -19,11 +19,11 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr auto kReadTimeout = 200ms;
-constexpr auto kTurn = 500ms;        // between turns while nothing is read
-constexpr auto kLook = 1s;           // between looks at the kernel's clock, the schedule and what is to be summed up
-constexpr auto kOpening = 50ms;      // between turns while the source is being opened
-constexpr auto kClosing = 1500ms;    // for the source to be closed; then it is left to that
-constexpr auto kHoursGrace = 2s;     // sound may stay away for so long at the end of a schedule's hours
+constexpr auto kTurn = 500ms;      // between turns while nothing is read
+constexpr auto kLook = 1s;         // between looks at the kernel's clock, the schedule and what is to be summed up
+constexpr auto kOpening = 50ms;    // between turns while the source is being opened
+constexpr auto kClosing = 1500ms;  // for the source to be closed; then it is left to that
+constexpr auto kHoursGrace = 2s;   // sound may stay away for so long at the end of a schedule's hours
 
 }  // namespace
 
@@ -47,6 +47,7 @@ SourceRunner::SourceRunner(std::size_t index, SourceConfig config, Wiring wiring
     report_.name = config_.name;
     report_.live = !config_.is_file;
     report_.silence_timeout = silence_timeout_;
+    report_.wanted_hop_seconds = wiring_.hop_seconds;
     report_.listening_since = last_turn_;
 }
 
@@ -211,8 +212,9 @@ void SourceRunner::begin_hours() {
 // The first sound of an opening.
 void SourceRunner::resume(const AudioBlock& block) {
     sound_since_ = block.received;
-    const auto begun = block.received - std::chrono::duration_cast<MonotonicTime::duration>(std::chrono::duration<double>(
-                                            static_cast<double>(block.frames()) / block.sample_rate_hz));
+    const auto begun =
+        block.received - std::chrono::duration_cast<MonotonicTime::duration>(
+                             std::chrono::duration<double>(static_cast<double>(block.frames()) / block.sample_rate_hz));
     const auto missing = samples_missing(begun);
     if (position_ > 0 && after_hours_ && begun - received_ < silence_timeout_) {
         position_ += missing;
@@ -232,8 +234,7 @@ void SourceRunner::miss(std::int64_t samples, const char* reason) {
 }
 
 void SourceRunner::take(const AudioBlock& block) {
-    const bool format_changed =
-        block.sample_rate_hz != sample_rate_hz_ || block.channels != cutter_.channels();
+    const bool format_changed = block.sample_rate_hz != sample_rate_hz_ || block.channels != cutter_.channels();
     if (format_changed) begin_stretch(block);
 
     const std::int64_t first_sample = index_offset_ + block.first_sample;
@@ -272,7 +273,10 @@ void SourceRunner::observe_clock(const AudioBlock& block, std::int64_t first_sam
         clock_.restart();
     }
     const auto before = clock_.utc(first_sample);
-    if (!clock_.observe(first_sample, *block.capture_time, sample_rate_hz_)) return;
+    const bool was_set = block.dated_by_arrival
+                             ? clock_.observe_arrival(first_sample, *block.capture_time, sample_rate_hz_)
+                             : clock_.observe(first_sample, *block.capture_time, sample_rate_hz_);
+    if (!was_set) return;
     const std::chrono::duration<double> jump = *clock_.utc(first_sample) - *before;
     log_.clock_set(sender_time_, jump, first_sample);
     const std::lock_guard lock(mutex_);

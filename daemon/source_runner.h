@@ -34,7 +34,8 @@ struct SourceReport {
     bool hopeless = false;  // SourceDoor::hopeless()
     int sample_rate_hz = 0;
     bool live = true;
-    double hop_seconds = 0;  // between windows
+    double hop_seconds = 0;         // between windows
+    double wanted_hop_seconds = 0;  // the configuration's
     std::int64_t reconnects = 0;
     std::int64_t gaps = 0;
     double gap_seconds = 0;
@@ -127,9 +128,9 @@ class SourceRunner {
     bool sender_time_ = false;
     bool clock_synced_ = false;
     bool in_hours_ = true;
-    bool off_ = false;          // outside the hours
-    bool after_hours_ = false;  // no sound yet since they began
-    MonotonicTime received_;    // the last sound, or what its absence was booked up to
+    bool off_ = false;                          // outside the hours
+    bool after_hours_ = false;                  // no sound yet since they began
+    MonotonicTime received_;                    // the last sound, or what its absence was booked up to
     MonotonicTime looked_;                      // at what is looked at once a second
     std::optional<MonotonicTime> sound_since_;  // of this opening
 

@@ -21,6 +21,7 @@ struct AudioBlock {
     std::vector<float> samples;           // [frame, channel], nominally -1..1
     std::optional<UtcTime> capture_time;  // of first_sample, from the source's clock; empty when nothing knows
     bool sender_time = false;             // capture_time is what the stream's sender says, not what this machine does
+    bool dated_by_arrival = false;        // capture_time is when it came here: the sound was then or earlier
     MonotonicTime received;               // when the block's last sample had arrived here
 
     std::int64_t frames() const { return channels == 0 ? 0 : static_cast<std::int64_t>(samples.size()) / channels; }

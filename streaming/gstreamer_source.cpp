@@ -28,7 +28,7 @@ constexpr auto kFileQueue = 1s;           // sound of a file decoded ahead
 constexpr guint kQueueBytes = 64U << 20;  // bound for buffers that carry no times
 constexpr auto kStopPoll = 20ms;          // how late a stop or an error may be noticed
 constexpr auto kOpenPatience = 1s;        // for a file to show its first sound or its fault
-constexpr int kBlocksPerSecond = 8;  // blocks are at most about this long, 125 ms
+constexpr int kBlocksPerSecond = 8;       // blocks are at most about this long, 125 ms
 
 // The integer formats are turned into floats here: exactly, and several times faster than audioconvert does it.
 // Anything else audioconvert makes one of these. It can't mix: the count is left open towards the sink, so it keeps the
@@ -104,6 +104,28 @@ GstPadProbeReturn forget_positions(GstPad* pad, GstPadProbeInfo* info, gpointer)
     GST_PAD_PROBE_INFO_DATA(info) = gst_event_new_caps(changed.get());
     gst_event_unref(event);
     return GST_PAD_PROBE_OK;
+}
+
+const GstCaps* arrival_caps() {
+    static const gst::CapsPtr caps(gst_caps_new_empty_simple("timestamp/x-chorus-arrival"));
+    return caps.get();
+}
+
+// Sound may wait in the queue for its reader: when it arrived is noted before.
+GstPadProbeReturn note_arrival(GstPad*, GstPadProbeInfo* info, gpointer) noexcept {
+    auto* const buffer = gst_buffer_make_writable(GST_PAD_PROBE_INFO_BUFFER(info));
+    const auto now = steady_clock::now().time_since_epoch();
+    gst_buffer_add_reference_timestamp_meta(buffer, const_cast<GstCaps*>(arrival_caps()),
+                                            static_cast<GstClockTime>(std::chrono::nanoseconds(now).count()),
+                                            GST_CLOCK_TIME_NONE);
+    GST_PAD_PROBE_INFO_DATA(info) = buffer;
+    return GST_PAD_PROBE_OK;
+}
+
+steady_clock::time_point arrival_of(GstBuffer* buffer) {
+    const auto* meta = gst_buffer_get_reference_timestamp_meta(buffer, const_cast<GstCaps*>(arrival_caps()));
+    if (meta == nullptr) return steady_clock::now();
+    return steady_clock::time_point(std::chrono::nanoseconds(static_cast<std::int64_t>(meta->timestamp)));
 }
 
 struct Format {
@@ -183,6 +205,7 @@ class GStreamerSource final : public AudioSource {
         bound_queue(kFileQueue, "no");
         const gst::PadPtr input(gst_element_get_static_pad(queue_.get(), "sink"));
         gst_pad_add_probe(input.get(), GST_PAD_PROBE_TYPE_EVENT_DOWNSTREAM, forget_positions, nullptr, nullptr);
+        gst_pad_add_probe(input.get(), GST_PAD_PROBE_TYPE_BUFFER, note_arrival, nullptr, nullptr);
     }
 
     // As properties, since a launch fragment may be shown.
@@ -224,7 +247,8 @@ class GStreamerSource final : public AudioSource {
         }
         live_ = clocked_ || options.live.value_or(is_fed_by_network());
         paced_ = live_ || options.realtime;
-        if (live_) bound_queue(kLiveQueue, "downstream");
+        // What no clock paces waits in its sender: only a clock tells how much a leaking queue has lost.
+        if (clocked_) bound_queue(kLiveQueue, "downstream");
         if (change != GST_STATE_CHANGE_FAILURE) change = gst_element_set_state(pipeline_.get(), GST_STATE_PLAYING);
         if (const auto error = pending_error()) throw std::runtime_error(*error);
         if (change == GST_STATE_CHANGE_FAILURE) throw std::runtime_error(name_ + ": cannot be started");
@@ -253,9 +277,9 @@ class GStreamerSource final : public AudioSource {
     }
 
     void take(GstSample* sample) {
-        const auto received = steady_clock::now();
         GstBuffer* const buffer = gst_sample_get_buffer(sample);
         if (buffer == nullptr) return;
+        const auto received = arrival_of(buffer);
         adopt_format(gst_sample_get_caps(sample));
 
         const gst::MappedBuffer bytes(buffer);
@@ -272,7 +296,7 @@ class GStreamerSource final : public AudioSource {
             block_.samples.reserve(static_cast<std::size_t>(full_frames()) *
                                        static_cast<std::size_t>(format_.channels) +
                                    bytes.size() / bytes_per_sample(reader_->format()));
-            if (live_) date_block(buffer, running_time, bytes.size() / reader_->frame_bytes());
+            if (live_) date_block(buffer, running_time, received, bytes.size() / reader_->frame_bytes());
         }
         reader_->read({bytes.data(), bytes.size()}, block_.samples);
         block_.received = received;
@@ -327,7 +351,8 @@ class GStreamerSource final : public AudioSource {
 
     // The sender knows best when it captured the sound; the network only delays it. Once it has said so, this machine's
     // clock is no longer asked: the two need not agree.
-    void date_block(GstBuffer* buffer, std::optional<std::int64_t> running_time_ns, std::size_t frames) {
+    void date_block(GstBuffer* buffer, std::optional<std::int64_t> running_time_ns, steady_clock::time_point received,
+                    std::size_t frames) {
         const auto now = std::chrono::time_point_cast<std::chrono::microseconds>(std::chrono::system_clock::now());
         block_.capture_time = gst::sender_time_of(buffer, now);
         if (block_.capture_time) dated_by_sender_ = true;
@@ -336,8 +361,11 @@ class GStreamerSource final : public AudioSource {
         if (clocked_ && running_time_ns) {
             block_.capture_time = utc_of(*running_time_ns);
         } else if (!clocked_) {  // its times of play say nothing: its last sample has sounded when it arrives
+            const auto arrived =
+                now - std::chrono::duration_cast<std::chrono::microseconds>(steady_clock::now() - received);
             block_.capture_time =
-                now - SampleClock::offset(static_cast<std::int64_t>(frames), format_.sample_rate_hz);
+                arrived - SampleClock::offset(static_cast<std::int64_t>(frames), format_.sample_rate_hz);
+            block_.dated_by_arrival = true;
         }
     }
 

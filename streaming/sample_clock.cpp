@@ -14,6 +14,7 @@ constexpr std::size_t kLevelSeconds = 60;
 constexpr std::size_t kObservationsPerSecond = 64;  // kept for the median; more add nothing
 constexpr double kBelievedError = 5e-6;             // standard error of a slope
 constexpr double kStepSeconds = 0.25;
+constexpr double kEarlySeconds = 0.2;  // below kStepSeconds: what arrives early never passes for a step
 constexpr double kStepLastsSeconds = 0.5;
 constexpr std::size_t kStepObservations = 3;
 
@@ -28,6 +29,15 @@ double median_of(const Points& points) {
 }
 
 }  // namespace
+
+bool SampleClock::observe_arrival(std::int64_t index, UtcTime time, int sample_rate_hz) {
+    const auto expected = sample_rate_hz == sample_rate_hz_ && anchored_ ? utc(index) : std::nullopt;
+    if (expected && *expected - time > std::chrono::duration<double>(kEarlySeconds)) {
+        anchor(index, time);
+        return false;
+    }
+    return observe(index, time, sample_rate_hz);
+}
 
 bool SampleClock::observe(std::int64_t index, UtcTime time, int sample_rate_hz) {
     if (sample_rate_hz != sample_rate_hz_) {

@@ -23,6 +23,10 @@ class SampleClock {
     /// follows it from here on, and the rate error is kept.
     bool observe(std::int64_t index, UtcTime time, int sample_rate_hz);
 
+    /// The sample at `index` had been captured by `time`, when it arrived. A stream that begins with a burst, or comes
+    /// in segments, is dated by what came soonest: UTC goes back at once to where no sample comes before it sounded.
+    bool observe_arrival(std::int64_t index, UtcTime time, int sample_rate_hz);
+
     /// The next observation begins anew: indices or the clock don't continue. The rate error is kept.
     void restart();
 

@@ -108,6 +108,28 @@ TEST(LiveSource, LosesTheOldestSoundWhenNobodyReadsAndCountsIt) {
     EXPECT_EQ(begin + counted, kTotal);
 }
 
+TEST(LiveSource, LosesNothingThatNoClockPacesWhileNobodyReads) {
+    // A minute of sound at once, as a TCP stream gives after its reader stood still.
+    const auto source = open_gstreamer_source({.name = "source",
+                                               .launch = "audiotestsrc wave=saw num-buffers=600 samplesperbuffer=800 ! "
+                                                         "audio/x-raw,format=F32LE,rate=8000,channels=1",
+                                               .live = true});
+    EXPECT_TRUE(source->is_live());
+    std::this_thread::sleep_for(500ms);
+    const auto recording = record(*source);
+    EXPECT_THAT(recording.gaps, IsEmpty());
+    EXPECT_EQ(static_cast<std::int64_t>(recording.samples.size()), 600 * kBuffer);
+}
+
+TEST(LiveSource, SaysWhenItsSoundArrivedHoweverLateItIsRead) {
+    const auto source = open_launch(kSine);
+    std::this_thread::sleep_for(600ms);
+    const auto item = source->read(5s);
+    const auto* block = std::get_if<AudioBlock>(&item);
+    ASSERT_NE(block, nullptr);
+    EXPECT_LT(block->received, std::chrono::steady_clock::now() - 200ms);
+}
+
 TEST(LiveSource, SaysNothingYetWhileNothingComes) {
     const auto source = open_launch("udpsrc address=127.0.0.1 port=0 ! audio/x-raw,format=S16LE,rate=8000,channels=1");
     EXPECT_TRUE(source->is_live());

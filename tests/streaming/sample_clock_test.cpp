@@ -116,5 +116,37 @@ TEST(SampleClock, BeginsAnewAtAnotherRateAndWhenAsked) {
     EXPECT_FALSE(capture.clock.drift_ppm());
 }
 
+/// Sound that arrives in lumps: each lump's blocks, all at the moment its last sample has sounded.
+struct Lumps {
+    SampleClock clock{};
+    std::int64_t index = 0;
+    int steps = 0;
+
+    void arrive(double seconds, UtcTime at) {
+        for (const auto end = index + static_cast<std::int64_t>(seconds * kRate); index < end; index += kBlock)
+            steps += clock.observe_arrival(index, at - SampleClock::offset(kBlock, kRate), kRate);
+    }
+    /// How far from the truth the last sample is dated.
+    std::chrono::microseconds error(UtcTime truth) const { return *clock.utc(index) - truth; }
+};
+
+TEST(SampleClock, TakesABurstAtTheBeginningForOldSound) {
+    Lumps lumps;
+    lumps.arrive(6.0, kBegin);
+    EXPECT_LT(std::chrono::abs(lumps.error(kBegin)), 300ms);
+    for (int block = 1; block <= 800; ++block) lumps.arrive(0.125, kBegin + block * 125ms);
+    EXPECT_LT(std::chrono::abs(lumps.error(kBegin + 100s)), 300ms);
+    EXPECT_EQ(lumps.steps, 0) << "no clock was set";
+}
+
+TEST(SampleClock, DatesSegmentsByTheirEnds) {
+    Lumps lumps;
+    for (int segment = 1; segment <= 100; ++segment) {
+        lumps.arrive(6.0, kBegin + segment * 6s);
+        EXPECT_LT(std::chrono::abs(lumps.error(kBegin + segment * 6s)), 300ms) << segment;
+    }
+    EXPECT_EQ(lumps.steps, 0);
+}
+
 }  // namespace
 }  // namespace chorus
