@@ -132,10 +132,11 @@ std::string redact_urls(std::string_view text) {
         if (last_at != std::string_view::npos && !is_plain_host(authority)) host = begin + last_at + 1;
         url_end = std::max(url_end, std::min(after("\"'`<>", host), word_end));
         const auto query = std::min(after("?", host), url_end);
+        const auto second = text.find(kMark, host);  // "http://one/,rtsp://another/"
 
         result += text.substr(done, begin - done);
-        result += text.substr(host, query - host);
-        done = url_end;
+        result += text.substr(host, std::min(query, second) - host);
+        done = second < query ? second : url_end;
     }
     result += text.substr(done);
     return result;

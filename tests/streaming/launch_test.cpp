@@ -13,6 +13,7 @@ TEST(RedactUrls, TakesUserPasswordAndQueryOut) {
     EXPECT_EQ(redact_urls("cannot open rtsp://keeper@pond/1: refused"), "cannot open rtsp://pond/1: refused");
     EXPECT_EQ(redact_urls("http://h?a=1 and srt+x://u:p@[::1]:9/s?b=2#f then ftp://h/"),
               "http://h and srt+x://[::1]:9/s then ftp://h/");
+    EXPECT_EQ(redact_urls("http://a.b/x,rtsp://u:p@cam/y?z=1"), "http://a.b/x,rtsp://cam/y");
     EXPECT_EQ(redact_urls("rtspsrc location=\"rtsp://u:p@h/x?t=1\" latency=200"),
               "rtspsrc location=\"rtsp://h/x\" latency=200");
 }
@@ -30,8 +31,8 @@ TEST(RedactUrls, FindsPasswordsThatWereNotEscaped) {
 
 TEST(RedactUrls, LeavesOtherTextAsItIs) {
     for (const std::string text :
-         {"", "no URL here", "a@b.example?x=1", "://", "rtsp://", "rtsp://h:554/cam", "rtsp://h/cam@2", "rtsp://[::1]:554/x",
-          "file:///recordings/a b.wav", "50 % of user:password@host?x", "http://", "x://y://z"}) {
+         {"", "no URL here", "a@b.example?x=1", "://", "rtsp://", "rtsp://h:554/cam", "rtsp://h/cam@2",
+          "rtsp://[::1]:554/x", "file:///recordings/a b.wav", "50 % of user:password@host?x", "http://", "x://y://z"}) {
         EXPECT_EQ(redact_urls(text), text);
     }
 }
