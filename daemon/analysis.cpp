@@ -37,7 +37,11 @@ Analysis::Analysis(const Config& config, Wiring wiring)
       max_batch_(wiring_.classifier.gains_from_batches() ? static_cast<std::size_t>(config.max_batch) : 1),
       max_batch_delay_(wiring_.classifier.gains_from_batches() ? config.max_batch_delay : 0ms),
       classifiers_{&wiring_.classifier},
-      results_(kAheadPerThread * threads_wanted(config), [this](Work work) { tell(std::move(work)); }),
+      results_(kAheadPerThread * threads_wanted(config),
+               [this](Work work) {
+                   tell(std::move(work));
+                   ++told_;
+               }),
       events_(std::make_unique<EventMaker>(station_, config.detection, wiring_.bundle, wiring_.sink, wiring_.metrics)),
       last_progress_(std::chrono::steady_clock::now()) {
     while (classifiers_.size() < threads_wanted(config)) {
@@ -81,9 +85,11 @@ void Analysis::rethrow_failure() const {
 void Analysis::run(Classifier& classifier) {
     while (auto taken = take()) {
         auto& [number, work] = *taken;
-        if (std::chrono::steady_clock::now() > drain_until_.load()) {
+        if (failing_) {
+            work.dropped = DropReason::kError;
+        } else if (std::chrono::steady_clock::now() > drain_until_.load()) {
             work.dropped = DropReason::kShutdown;
-        } else {
+        } else if (!work.failure) {
             try {
                 score(classifier, work);
             } catch (...) {
@@ -109,10 +115,12 @@ void Analysis::run(Classifier& classifier) {
 // Nothing once the queue is closed and drained. Without windows the work is to look whether there are new rules.
 std::optional<std::pair<std::uint64_t, Analysis::Work>> Analysis::take() {
     const std::lock_guard lock(take_mutex_);
-    Work work{.batch = wiring_.queue.pop_batch(max_batch_, max_batch_delay_, kIdle),
-              .scores = {},
-              .dropped = {},
-              .failure = {}};
+    Work work;
+    try {
+        work.batch = wiring_.queue.pop_batch(max_batch_, max_batch_delay_, kIdle);
+    } catch (...) {
+        work.failure = std::current_exception();
+    }
     if (work.batch.empty() && wiring_.queue.drained()) return std::nullopt;
     return std::pair(next_number_++, std::move(work));
 }
@@ -134,6 +142,7 @@ void Analysis::score(Classifier& classifier, Work& work) {
 
 // After a failure nothing is told any more.
 void Analysis::tell(Work work) {
+    last_progress_ = std::chrono::steady_clock::now();
     if (!failure_ && work.failure) fail(work.failure);
     if (failure_) {
         drop(work, DropReason::kError);
@@ -150,7 +159,6 @@ void Analysis::tell(Work work) {
         fail(std::current_exception());
         drop(work, DropReason::kError);
     }
-    last_progress_ = std::chrono::steady_clock::now();
 }
 
 void Analysis::tell_of_windows(Work& work) {
@@ -197,6 +205,7 @@ void Analysis::drop(const Work& work, DropReason reason) {
 
 void Analysis::fail(std::exception_ptr failure) {
     failure_ = std::move(failure);
+    failing_ = true;
     wiring_.metrics.inference_errors.Increment();
     wiring_.queue.close();
 }

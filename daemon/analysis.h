@@ -54,8 +54,13 @@ class Analysis {
     /// What is still queued then is dropped as at a shutdown. Any thread.
     void drain_until(MonotonicTime time) { drain_until_ = time; }
 
+    /// Counts takings from the queue, one that is just under way not among them, and those of them that all has been
+    /// told of. Any thread.
+    std::uint64_t taken() const { return next_number_; }
+    std::uint64_t told() const { return told_; }
+
     std::size_t threads() const { return classifiers_.size(); }
-    /// When windows were last told of, or none were there for half a second. Any thread.
+    /// When windows were last told of or dropped, or none were there for half a second. Any thread.
     MonotonicTime last_progress() const { return last_progress_; }
     bool finished() const { return finished_; }
     bool failed() const { return finished_ && failure_; }
@@ -87,18 +92,21 @@ class Analysis {
     std::vector<std::unique_ptr<Classifier>> more_classifiers_;
     std::vector<Classifier*> classifiers_;  // one a thread
 
-    std::mutex take_mutex_;          // so that numbers follow the order of the queue
-    std::uint64_t next_number_ = 0;  // guarded by it
+    std::mutex take_mutex_;                      // so that numbers follow the order of the queue
+    std::atomic<std::uint64_t> next_number_{0};  // changes under it
     InOrder<Work> results_;
 
     // Of tell(), which runs once at a time.
     std::unique_ptr<EventMaker> events_;
     std::exception_ptr failure_;  // read by others after finished_
 
+    std::atomic<bool> failing_{false};  // no more scoring
+
     std::mutex detection_mutex_;  // guards next_detection_
     std::optional<DetectionConfig> next_detection_;
 
     std::atomic<MonotonicTime> last_progress_;
+    std::atomic<std::uint64_t> told_{0};
     std::atomic<MonotonicTime> drain_until_{MonotonicTime::max()};
     std::atomic<std::size_t> running_{0};
     std::mutex finished_mutex_;

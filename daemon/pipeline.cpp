@@ -74,7 +74,7 @@ std::shared_ptr<SourceRunner> Pipeline::add_source(const SourceConfig& source) {
                                 .on_state_change = [this] { sink_.status_soon(); }};
     auto runner = std::make_shared<SourceRunner>(lane, source, std::move(wiring));
     const std::lock_guard lock(slots_mutex_);
-    slots_.push_back({.runner = runner});
+    slots_.emplace_back().runner = runner;
     return runner;
 }
 
@@ -148,6 +148,37 @@ void Pipeline::supervise(MonotonicTime now) {
         say_drops();
         next_drops_ = now + kDropInterval;
     }
+    forget_retired();
+    listen(now);
+}
+
+// A daily reload over a year must not keep thousands of sources.
+void Pipeline::forget_retired() {
+    std::vector<std::shared_ptr<SourceRunner>> forgotten;  // go without the lock
+    const std::lock_guard lock(slots_mutex_);
+    for (std::size_t i = 0; i < slots_.size(); ++i) {
+        auto& slot = slots_[i];
+        if (!slot.retired || !slot.runner) continue;
+        if (!slot.last_work && queue_.fill(i) == 0) slot.last_work = analysis_.taken() + 1;
+        if (slot.last_work && analysis_.told() >= *slot.last_work) forgotten.push_back(std::move(slot.runner));
+    }
+}
+
+void Pipeline::listen(MonotonicTime now) {
+    bool should_sound = false;
+    bool sounds = false;
+    for (const auto& source : sources()) {
+        const bool off = source.state == SourceState::kOff || source.state == SourceState::kEnded ||
+                         source.state == SourceState::kFailed;
+        should_sound = should_sound || !off;
+        sounds = sounds || !source.live || (source.last_sample && now - *source.last_sample < source.silence_timeout);
+    }
+    ever_heard_ = ever_heard_ || sounds;
+    if (sounds || !should_sound || !ever_heard_) {
+        deaf_since_ = MonotonicTime::max();
+    } else if (deaf_since_.load() == MonotonicTime::max()) {
+        deaf_since_ = now;
+    }
 }
 
 // Exact counts, at most one line an interval and source.
@@ -156,6 +187,7 @@ void Pipeline::say_drops() {
     {
         const std::lock_guard lock(slots_mutex_);
         for (auto& slot : slots_) {
+            if (!slot.runner) continue;
             const auto report = slot.runner->report();
             std::int64_t dropped = 0;
             for (const auto& channel : report.channels)
@@ -210,10 +242,13 @@ std::string Pipeline::ill_health() const {
 
 std::string Pipeline::stall(MonotonicTime now, std::chrono::milliseconds patience) const {
     if (!finished() && now - analysis_.last_progress() > patience) return "the analysis is stuck";
+    // Once: the next process waits for its first sound without limit.
+    if (now > deaf_since_.load() && now - deaf_since_.load() > kDeaf)
+        return fmt::format("no source has given sound for {} min", kDeaf.count());
     const auto reports = sources();
     // Not while another source gives sound: that the restart mends it isn't sure, that it costs sound is.
-    const bool silent = std::none_of(reports.begin(), reports.end(),
-                                     [](const auto& source) { return gives_sound(source.state); });
+    const bool silent =
+        std::none_of(reports.begin(), reports.end(), [](const auto& source) { return gives_sound(source.state); });
     for (const auto& source : reports) {
         if (silent && source.hopeless) return fmt::format("source {}: {}", source.name, source.error);
         // A file's thread stands still while it waits for the analysis, and one that has ended for good.

@@ -58,7 +58,9 @@ class Pipeline {
     std::vector<SourceReport> sources() const;
     /// Why the daemon is not healthy; empty while every part makes progress. Any thread.
     std::string ill_health() const;
-    /// Why a thread has not gone round its loop for longer than `patience`; empty while all do. Any thread.
+    /// Why a restart may help: a thread has not gone round its loop for longer than `patience`, or none of the sources
+    /// that should has given sound for kDeaf, as supervise() saw it, though one did before. Else empty. Any thread.
+    static constexpr std::chrono::minutes kDeaf{10};
     std::string stall(MonotonicTime now, std::chrono::milliseconds patience) const;
     /// Every source has given sound at least once, or has ended.
     bool all_sources_heard() const;
@@ -69,14 +71,17 @@ class Pipeline {
 
   private:
     struct Slot {
-        std::shared_ptr<SourceRunner> runner;
-        bool retired = false;  // no longer in the configuration; its last windows may still wait
+        std::shared_ptr<SourceRunner> runner;  // null once it is retired and its last windows are told of
+        bool retired = false;                  // no longer in the configuration; its last windows may still wait
         std::int64_t dropped_said = 0;
+        std::optional<std::uint64_t> last_work;  // by then a retired one's windows are told of
     };
     std::shared_ptr<SourceRunner> add_source(const SourceConfig& source);
     std::shared_ptr<SourceRunner> runner(std::size_t source) const;
     std::vector<std::shared_ptr<SourceRunner>> active() const;
     void say_drops();
+    void forget_retired();
+    void listen(MonotonicTime now);
 
     Config config_;  // what reload() changes of it is read by its thread alone
     const Bundle& bundle_;
@@ -93,6 +98,8 @@ class Pipeline {
     std::atomic<double> hop_factor_{1};
     MonotonicTime next_drops_{};
     MonotonicTime started_{};
+    bool ever_heard_ = false;  // of supervise() alone
+    std::atomic<MonotonicTime> deaf_since_{MonotonicTime::max()};
 
     Analysis analysis_;
 };

@@ -33,10 +33,17 @@ void WindowCutter::cut(int channel, std::span<const float> samples) {
 }
 
 void WindowCutter::push_all() {
-    std::stable_sort(cut_.begin(), cut_.end(),
+    auto windows = std::exchange(cut_, {});
+    std::stable_sort(windows.begin(), windows.end(),
                      [](const Window& a, const Window& b) { return a.start_sample < b.start_sample; });
-    for (auto& window : cut_) push(std::move(window));
-    cut_.clear();
+    auto window = windows.begin();
+    try {
+        for (; window != windows.end(); ++window) push(std::move(*window));
+    } catch (...) {
+        for (; window != windows.end(); ++window)
+            wiring_.ledger.dropped(window->channel, window->booked_samples, DropReason::kError);
+        throw;
+    }
 }
 
 void WindowCutter::end_stretch(DropReason rest) {

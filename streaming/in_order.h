@@ -4,10 +4,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <mutex>
+#include <optional>
 #include <stdexcept>
 #include <utility>
+#include <vector>
 
 namespace chorus {
 
@@ -17,20 +18,21 @@ template <class T>
 class InOrder {
   public:
     /// take: must not throw. Room for at least one, else std::invalid_argument.
-    InOrder(std::size_t room, std::function<void(T)> take) : room_(room), take_(std::move(take)) {
+    InOrder(std::size_t room, std::function<void(T)> take) : early_(room), take_(std::move(take)) {
         if (room == 0) throw std::invalid_argument("a queue needs room");
     }
 
-    /// Each number once. Waits while it is `room` or more ahead of the next to be taken.
-    void put(std::uint64_t number, T item) {
+    /// Each number once, and none left out, or those behind it wait for ever. Waits while it is `room` or more ahead of
+    /// the next to be taken. Doesn't throw.
+    void put(std::uint64_t number, T item) noexcept {
         std::unique_lock lock(mutex_);
-        went_on_.wait(lock, [&] { return number - next_ < room_; });
-        early_.emplace(number, std::move(item));
+        went_on_.wait(lock, [&] { return number - next_ < early_.size(); });
+        early_[number % early_.size()] = std::move(item);
         if (taking_) return;  // that thread finds it
         taking_ = true;
-        for (auto found = early_.find(next_); found != early_.end(); found = early_.find(next_)) {
-            T next = std::move(found->second);
-            early_.erase(found);
+        while (auto& place = early_[next_ % early_.size()]) {
+            T next = std::move(*place);
+            place.reset();
             lock.unlock();
             take_(std::move(next));
             lock.lock();
@@ -41,11 +43,10 @@ class InOrder {
     }
 
   private:
-    const std::size_t room_;
+    std::vector<std::optional<T>> early_;  // by number, as a ring
     const std::function<void(T)> take_;
     std::mutex mutex_;
     std::condition_variable went_on_;
-    std::map<std::uint64_t, T> early_;
     std::uint64_t next_ = 0;
     bool taking_ = false;
 };

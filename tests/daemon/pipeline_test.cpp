@@ -197,6 +197,66 @@ TEST(Pipeline, GivesTheSameEventsInTheSameOrderForAnyNumberOfThreads) {
     for (const int threads : {2, 3, 8}) EXPECT_EQ(run(threads), alone) << threads;
 }
 
+/// Takes windows in batches, as a GPU does.
+class BatchingToneClassifier : public ToneClassifier {
+  public:
+    void score(std::span<const std::span<const float>> windows, std::span<float> scores) override {
+        most_ = std::max(most_, windows.size());
+        ToneClassifier::score(windows, scores);
+    }
+    bool gains_from_batches() const override { return true; }
+    std::size_t most() const { return most_; }
+
+  private:
+    std::size_t most_ = 0;
+};
+
+TEST(Pipeline, GivesTheSameEventsInBatchesOverChannelsAndSources) {
+    const int rate = 16'000;
+    std::map<std::string, std::vector<SourceItem>> sound;
+    for (const unsigned seed : {1U, 2U, 3U}) {
+        sound["mic" + std::to_string(seed)] =
+            cut_into_blocks({noise_with_tones(rate, 9.3, {{1.0, 2.0}, {6.0, 7.0}}, seed),
+                             noise_with_tones(rate, 9.3, {{3.1, 4.1}}, seed + 100)},
+                            rate, [] { return std::size_t{4800}; });
+    }
+    const Bundle bundle = tone_bundle();
+    const FrontEnd front_end(bundle.front_end);
+    const auto run = [&](ToneClassifier& classifier) {
+        auto config = config_for(true);
+        config.max_batch = 8;
+        config.max_batch_delay = 50ms;
+        config.sources.clear();
+        for (const auto& [name, items] : sound) {
+            config.sources.emplace_back();
+            config.sources.back().name = name;
+            config.sources.back().is_file = true;
+        }
+        RecordingSink sink;
+        Metrics metrics(config.station);
+        Pipeline pipeline(config, bundle, front_end, classifier, sink, metrics, [&](const SourceConfig& source) {
+            return std::make_unique<ScriptedSource>(sound.at(source.name), false);
+        });
+        pipeline.start();
+        EXPECT_TRUE(pipeline.wait_finished(60s));
+        pipeline.rethrow_failure();
+        for (const auto& source : pipeline.sources()) {
+            for (const auto& channel : source.channels) {
+                EXPECT_TRUE(channel.samples.balanced());
+                EXPECT_EQ(channel.samples.analysed, 93 * rate / 10);
+            }
+        }
+        auto lines = all_messages(sink.events());
+        std::sort(lines.begin(), lines.end());  // sources go their own ways
+        return lines;
+    };
+    ToneClassifier one_by_one;
+    BatchingToneClassifier in_batches;
+    EXPECT_EQ(run(in_batches), run(one_by_one));
+    EXPECT_GT(in_batches.most(), 4U);
+    EXPECT_LE(in_batches.most(), 8U);
+}
+
 TEST(Pipeline, BooksEverySampleWhenItStopsWhileSeveralThreadsScore) {
     auto config = config_for(false);
     config.threads = 4;
@@ -255,6 +315,61 @@ TEST(Pipeline, TellsWhatCameBeforeAFailureAndNothingAfterIt) {
     }
     EXPECT_GT(analysed[0], 4 * rate);
     EXPECT_EQ(analysed, std::vector(3, analysed[0])) << "for any number of threads";
+}
+
+TEST(Pipeline, ScoresNothingAfterAFailure) {
+    class Breaks : public ToneClassifier {
+      public:
+        void score(std::span<const std::span<const float>>, std::span<float>) override {
+            ++calls;
+            throw std::runtime_error("broken");
+        }
+        int calls = 0;
+    };
+    const int rate = 16'000;
+    const auto items = cut_into_blocks({noise_with_tones(rate, 60.0, {})}, rate, [] { return std::size_t{4000}; });
+    auto config = config_for(false);
+    config.queue_windows = 4096;
+    config.threads = 1;
+    const Bundle bundle = tone_bundle();
+    const FrontEnd front_end(bundle.front_end);
+    Breaks classifier;
+    RecordingSink sink;
+    Metrics metrics(config.station);
+    Pipeline pipeline(config, bundle, front_end, classifier, sink, metrics, once(items));
+    pipeline.start();
+    ASSERT_TRUE(pipeline.wait_finished(60s));
+    EXPECT_EQ(classifier.calls, 1);
+    EXPECT_THROW(pipeline.rethrow_failure(), std::runtime_error);
+    pipeline.stop(0ms);
+    EXPECT_TRUE(pipeline.sources()[0].channels[0].samples.balanced());
+}
+
+TEST(Pipeline, WantsOneRestartWhenEverythingThatSoundedIsSilent) {
+    auto config = config_for(false);
+    config.silence_timeout = 100ms;
+    const Bundle bundle = tone_bundle();
+    const FrontEnd front_end(bundle.front_end);
+    const auto items = cut_into_blocks({noise_with_tones(16'000, 2.0, {})}, 16'000, [] { return std::size_t{4000}; });
+    const auto stall_after = [&](const SourceRunner::Opener& open, std::chrono::minutes silence) {
+        ToneClassifier classifier;
+        RecordingSink sink;
+        Metrics metrics(config.station);
+        Pipeline pipeline(config, bundle, front_end, classifier, sink, metrics, open);
+        pipeline.start();
+        EXPECT_TRUE(goes_down(pipeline));
+        if (const auto heard = pipeline.sources()[0].last_sample) pipeline.supervise(*heard);
+        const auto now = std::chrono::steady_clock::now() + 1s;
+        pipeline.supervise(now);
+        pipeline.supervise(now + silence);
+        return pipeline.stall(now + silence, 24h);
+    };
+    EXPECT_EQ(stall_after(once(items), Pipeline::kDeaf), "");
+    EXPECT_EQ(stall_after(once(items), Pipeline::kDeaf + 1min), "no source has given sound for 10 min");
+    const auto never = [](const SourceConfig&) -> std::unique_ptr<AudioSource> {
+        throw std::runtime_error("script: no such device");
+    };
+    EXPECT_EQ(stall_after(never, Pipeline::kDeaf + 1min), "") << "the restart would not end";
 }
 
 TEST(Pipeline, ShiftsScoresByHourAndMonthBeforeTheDetectorAlone) {

@@ -90,6 +90,25 @@ struct Running {
     Pipeline pipeline;
 };
 
+TEST(Reload, ForgetsTheSourcesThatAreGone) {
+    const auto token = std::make_shared<int>();  // held by every source
+    Running running(Running::config({source("a")}),
+                    [token](const SourceConfig&) { return std::make_unique<EndlessSource>(); });
+    running.pipeline.start();
+    const auto held = token.use_count();
+    for (int i = 0; i < 5; ++i) {
+        ASSERT_TRUE(running.wait_for([&] { return running.analysed("a") > kRate; }));
+        running.pipeline.reload(Running::config({source("a", std::to_string(i))}));
+    }
+    EXPECT_TRUE(running.wait_for([&] {
+        running.pipeline.supervise(std::chrono::steady_clock::now());
+        return token.use_count() == held;
+    })) << token.use_count();
+    ASSERT_TRUE(running.wait_for([&] { return running.analysed("a") > kRate; }));
+    running.pipeline.stop(10s);
+    running.pipeline.rethrow_failure();
+}
+
 TEST(Reload, BeginsAndEndsSourcesAndLeavesTheOthersAlone) {
     Running running(Running::config({source("a"), source("b"), source("c")}));
     running.pipeline.start();
