@@ -22,10 +22,16 @@ struct SourceDoor::Task {
     // What nobody waits for any more is closed by the thread that opened it.
     void end(std::unique_ptr<AudioSource> opened, std::exception_ptr error) {
         {
-            const std::lock_guard lock(mutex);
-            done = true;
+            std::unique_lock lock(mutex);
             failure = std::move(error);
-            if (!left) source = std::move(opened);
+            if (left) {
+                lock.unlock();
+                opened.reset();  // may hang: not done before
+                lock.lock();
+            } else {
+                source = std::move(opened);
+            }
+            done = true;
         }
         ended.notify_all();
     }

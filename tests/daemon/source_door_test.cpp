@@ -15,28 +15,36 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// Counts those that are open.
+using Count = std::shared_ptr<std::atomic<int>>;
+
+// Counts those that are open, and those that were closed.
 class Counted : public ScriptedSource {
   public:
-    explicit Counted(std::shared_ptr<std::atomic<int>> count) : ScriptedSource({}, true), count_(std::move(count)) {
-        ++*count_;
+    explicit Counted(Count open, Count closed = nullptr)
+        : ScriptedSource({}, true), open_(std::move(open)), closed_(std::move(closed)) {
+        ++*open_;
     }
-    ~Counted() override { --*count_; }
+    ~Counted() override {
+        --*open_;
+        if (closed_) ++*closed_;
+    }
 
   private:
-    std::shared_ptr<std::atomic<int>> count_;
+    Count open_;
+    Count closed_;
 };
 
 struct Hanging {
     std::shared_ptr<Gate> gate = std::make_shared<Gate>();
     std::shared_ptr<std::atomic<int>> begun = std::make_shared<std::atomic<int>>(0);
-    std::shared_ptr<std::atomic<int>> open = std::make_shared<std::atomic<int>>(0);
+    Count open = std::make_shared<std::atomic<int>>(0);
+    Count closed = std::make_shared<std::atomic<int>>(0);
     int hang_for_ever = 0;  // so many openings
 
     SourceDoor::Opener opener() {
         return [=, *this](const SourceConfig&) -> std::unique_ptr<AudioSource> {
             if (++*begun <= hang_for_ever) gate->pass();
-            return std::make_unique<Counted>(open);
+            return std::make_unique<Counted>(open, closed);
         };
     }
 };
@@ -50,7 +58,8 @@ TEST(SourceDoor, GivesUpAnOpeningThatHangsAndOpensAnew) {
     EXPECT_EQ(*device.begun, 2);
     EXPECT_EQ(*device.open, 1);
     device.gate->open();
-    ASSERT_TRUE(eventually([&] { return *device.open == 1; })) << "the late one is closed";
+    ASSERT_TRUE(eventually([&] { return *device.closed == 1; })) << "the late one";
+    EXPECT_EQ(*device.open, 1);
     door.close(std::move(source), 5s);
     EXPECT_EQ(*device.open, 0);
 }
@@ -75,16 +84,42 @@ TEST(SourceDoor, LeavesOnlySoManyToHang) {
     EXPECT_EQ(door.trouble(), "");
 }
 
-TEST(SourceDoor, OpensAnewWhatIsNeverClosed) {
-    class Clinging : public Counted {
-      public:
-        Clinging(std::shared_ptr<std::atomic<int>> count, std::shared_ptr<Gate> gate)
-            : Counted(std::move(count)), gate_(std::move(gate)) {}
-        ~Clinging() override { gate_->pass(); }
+// Closes when the gate opens.
+class Clinging : public Counted {
+  public:
+    Clinging(Count count, std::shared_ptr<Gate> gate) : Counted(std::move(count)), gate_(std::move(gate)) {}
+    ~Clinging() override { gate_->pass(); }
 
-      private:
-        std::shared_ptr<Gate> gate_;
-    };
+  private:
+    std::shared_ptr<Gate> gate_;
+};
+
+TEST(SourceDoor, CountsWhatComesLateAndIsNeverClosed) {
+    const auto opening = std::make_shared<Gate>();
+    const auto closing = std::make_shared<Gate>();
+    const auto open = std::make_shared<std::atomic<int>>(0);
+    SourceDoor door(
+        [=](const SourceConfig&) {
+            opening->pass();
+            return std::make_unique<Clinging>(open, closing);
+        },
+        20ms);
+    ASSERT_TRUE(eventually([&] {
+        EXPECT_EQ(door.open({}, 10ms), nullptr);
+        return door.hopeless();
+    }));
+    opening->open();
+    ASSERT_TRUE(eventually([&] { return *open == 4; })) << "those left are there, and are being closed";
+    auto source = door.open({}, 10s);
+    ASSERT_NE(source, nullptr);
+    door.close(std::move(source), 0ms);
+    EXPECT_EQ(door.open({}, 0ms), nullptr);
+    EXPECT_THAT(door.trouble(), testing::MatchesRegex("closing it has taken . s so far, 3 earlier attempts hang"));
+    closing->open();
+    EXPECT_TRUE(eventually([&] { return *open == 0; }));
+}
+
+TEST(SourceDoor, OpensAnewWhatIsNeverClosed) {
     const auto gate = std::make_shared<Gate>();
     const auto count = std::make_shared<std::atomic<int>>(0);
     SourceDoor door([=](const SourceConfig&) { return std::make_unique<Clinging>(count, gate); }, 1s);
