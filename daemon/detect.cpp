@@ -55,10 +55,7 @@ int detect_in_recordings(const DetectOptions& options) {
         make_event_writer(options.format, std::cout, front_end.parameters().f_min_hz, front_end.parameters().f_max_hz,
                           {.prior = options.activity_prior > 0.0, .group = options.group_seconds > 0.0});
     DetectProgress progress(std::cerr, progress_style(options.progress));
-    const auto say = [&](const std::string& line) {
-        progress.clear();
-        std::cerr << "chorusd: " << line << '\n';
-    };
+    const auto say = [&](const std::string& line) { progress.say([&] { std::cerr << "chorusd: " << line << '\n'; }); };
     int failed = 0;
     std::vector<fs::path> recordings;
     for (const auto& given : options.recordings) {
@@ -77,9 +74,12 @@ int detect_in_recordings(const DetectOptions& options) {
             ++failed;
             say(outcome.failure);
         }
-        for (const auto& event : outcome.events) writer->write(event);
+        progress.say([&] {
+            for (const auto& event : outcome.events) writer->write(event);
+            std::cout.flush();
+        });
         progress.recording_done();
-        return static_cast<bool>(std::cout.flush());
+        return static_cast<bool>(std::cout);
     };
     analyser.analyse(recordings, write, [&](double channel_seconds) { progress.heard(channel_seconds); });
     if (!std::cout.flush()) throw std::runtime_error("cannot write to standard output");

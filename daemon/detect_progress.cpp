@@ -35,9 +35,10 @@ void DetectProgress::recording_done() {
     show(false);
 }
 
-void DetectProgress::clear() {
+void DetectProgress::say(const std::function<void()>& write) {
     const std::lock_guard lock(mutex_);
     if (style_ == Style::kTerminal) out_ << kClearLine << std::flush;
+    write();
 }
 
 void DetectProgress::finish() {

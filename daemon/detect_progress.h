@@ -21,8 +21,8 @@ class DetectProgress {
     /// So much more sound, of all channels together, has been analysed.
     void heard(double channel_seconds);
     void recording_done();
-    /// Takes the line off the terminal, for others to write there.
-    void clear();
+    /// Takes the line off the terminal while `write` writes there.
+    void say(const std::function<void()>& write);
     /// The last line: what it all came to.
     void finish();
 
@@ -32,7 +32,7 @@ class DetectProgress {
     std::ostream& out_;
     const Style style_;
     const std::function<Clock::time_point()> now_;
-    std::mutex mutex_;  // guards what follows, and out_
+    std::mutex mutex_;  // guards what follows, and the terminal
     std::size_t recordings_ = 0;
     std::size_t done_ = 0;
     double channel_seconds_ = 0;

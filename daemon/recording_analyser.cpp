@@ -22,9 +22,10 @@ namespace {
 using namespace std::chrono_literals;
 namespace fs = std::filesystem;
 
-constexpr auto kLook = 200ms;           // between looks at how far a recording is
-constexpr std::size_t kMostAtOnce = 8;  // recordings
-constexpr std::size_t kMostAhead = 64;  // recordings that may be done before an earlier one is
+constexpr auto kLook = 200ms;             // between looks at how far a recording is
+constexpr std::size_t kMostAtOnce = 8;    // recordings
+constexpr std::size_t kMostAhead = 64;    // recordings that may be done before an earlier one is
+constexpr std::size_t kThreadsEach = 16;  // enough for the last recording not to be alone on one of many processors
 
 /// Keeps the closed events.
 class Collector : public DetectionSink {
@@ -72,7 +73,6 @@ RecordingAnalyser::RecordingAnalyser(const DetectOptions& options, const Bundle&
       classifiers_(classifier, options.threads > 0 ? static_cast<std::size_t>(options.threads)
                                                    : std::max(1U, std::thread::hardware_concurrency())) {
     config_.station = options.station;
-    config_.threads = static_cast<int>(classifiers_.size());
     config_.hop_seconds = options.hop_seconds;
     config_.detection.min_windows = options.min_windows;
     config_.detection.min_windows_by_class = options.min_windows_by_class;
@@ -106,13 +106,16 @@ void RecordingAnalyser::analyse(const std::vector<fs::path>& recordings, const T
     });
     const auto work = [&] {
         name_this_thread("recordings");
-        for (auto i = next++; i < recordings.size() && going_on; i = next++) {
-            outcomes.put(i, analyse(recordings[i], heard));
+        for (auto i = next++; i < recordings.size(); i = next++) {
+            outcomes.put(i, going_on ? analyse(recordings[i], heard) : RecordingOutcome());
         }
     };
+    if (recordings.empty()) return;
     std::vector<std::jthread> threads;
     // One more than can be scored at once, so that the next is open by then.
     const auto at_once = std::min({classifiers_.size() + 1, kMostAtOnce, recordings.size()});
+    const auto share = (classifiers_.size() + at_once - 1) / at_once;
+    config_.threads = static_cast<int>(std::max(share, std::min(classifiers_.size(), kThreadsEach)));
     for (std::size_t i = 0; i < at_once; ++i) threads.emplace_back(work);
 }
 

@@ -136,6 +136,19 @@ TEST(ClassifierPool, LendsNoMoreAtATimeThanItHas) {
     EXPECT_EQ(counts.most, 2);
 }
 
+TEST_F(RecordingAnalyserTest, EndsWhenNobodyWantsMore) {
+    const std::vector<fs::path> recordings(300, folder_.path() / "none.wav");
+    DetectOptions options;
+    options.threads = 4;
+    const FrontEnd front_end(bundle_.front_end);
+    UnevenToneClassifier classifier;
+    RecordingAnalyser analyser(options, bundle_, front_end, classifier);
+    int taken = 0;
+    analyser.analyse(
+        recordings, [&](const RecordingOutcome&) { return ++taken < 3; }, [](double) {});
+    EXPECT_EQ(taken, 3);
+}
+
 struct FakeClock {
     DetectProgress::Clock::time_point now{};
     auto reader() {
@@ -168,13 +181,13 @@ TEST(DetectProgress, RedrawsOneLineOfATerminalAndSaysNothingWhereItIsOff) {
         progress.begin(1);
         clock.now += 2s;
         progress.heard(100);
-        progress.clear();
+        progress.say([&] { out << "a word\n"; });
         progress.finish();
         if (style == DetectProgress::Style::kNone) {
-            EXPECT_THAT(out.str(), IsEmpty());
+            EXPECT_EQ(out.str(), "a word\n");
         } else {
             EXPECT_EQ(out.str(),
-                      "\r\x1b[K0 of 1 recordings, 0.028 channel-hours in 2.0 s: 50 times real time\r\x1b[K"
+                      "\r\x1b[K0 of 1 recordings, 0.028 channel-hours in 2.0 s: 50 times real time\r\x1b[Ka word\n"
                       "\r\x1b[K0 of 1 recordings, 0.028 channel-hours in 2.0 s: 50 times real time\n");
         }
     }
