@@ -25,6 +25,8 @@ constexpr std::size_t kAtOnce = 256;  // messages a turn; events of one turn sha
 constexpr auto kTurn = 1000ms;        // the longest time between turns
 constexpr auto kRetry = 1000ms;       // between attempts to write a journal that refuses
 constexpr auto kComplaint = 60s;      // between log lines on it
+constexpr auto kMostAtATime = 1s;     // of publishing what waits, before other work has its turn
+constexpr auto kStopPatience = 60s;   // for writing what waits at the end; systemd's TimeoutStopSec is longer
 constexpr auto kHousekeeping = 10s;   // between looks at retention and free space; twice that while events keep coming
 
 // A scores message of a window.
@@ -105,7 +107,7 @@ void Feed::on_scores(const std::string& source, const Window& window, std::span<
 }
 
 void Feed::run() {
-    publish_waiting(std::chrono::steady_clock::now());
+    publish_waiting(kMostAtATime);
     // The first status comes at once: whoever listens learns that the station is there.
     auto next_status = std::chrono::steady_clock::now();
     while (!inbox_.drained()) {
@@ -115,15 +117,18 @@ void Feed::run() {
             publish({"status." + options_.station, status_json()});
             next_status = now + options_.status_interval;
         }
-        const auto idle = std::chrono::ceil<std::chrono::milliseconds>(next_status - now);
+        const auto idle = waiting_.empty() || now < next_attempt_
+                              ? std::chrono::ceil<std::chrono::milliseconds>(next_status - now)
+                              : 1ms;
         for (auto& item : inbox_.pop_batch(kAtOnce, 0us, std::clamp(idle, 1ms, kTurn))) take(item);
-        publish_waiting(std::chrono::steady_clock::now());
+        publish_waiting(kMostAtATime);
         keep_house(std::chrono::steady_clock::now());
     }
     next_attempt_ = {};
-    publish_waiting(std::chrono::steady_clock::now());
+    publish_waiting(kStopPatience);
     if (!waiting_.empty())
-        spdlog::error("journal: {} events could not be written and are lost: {}", waiting_.size(), journal_fault());
+        spdlog::error("journal: {} events could not be written and are lost: {}", waiting_.size(),
+                      journal_fault().empty() ? "the disk is too slow" : journal_fault());
     publish({"status." + options_.station, status_json()});  // the closed books
 }
 
@@ -142,20 +147,25 @@ void Feed::take(Item& item) {
 }
 
 // Journal first, then the socket: who has seen an event can always ask for those before it.
-void Feed::publish_waiting(MonotonicTime now) {
+void Feed::publish_waiting(std::chrono::milliseconds most) {
+    const auto begun = std::chrono::steady_clock::now();
+    auto now = begun;
     if (now < next_attempt_) return;
     try {
         begin_journal();
-        while (!waiting_.empty()) publish_some(now);
+        for (; !waiting_.empty() && now - begun < most; now = std::chrono::steady_clock::now()) {
+            publish_some(now);
+            last_turn_ = std::chrono::steady_clock::now();
+        }
     } catch (const SqliteError& error) {
         metrics_.journal_errors.Increment();
         metrics_.journal_waiting.Set(static_cast<double>(waiting_.size()));
         note_journal_fault(error.what());
-        next_attempt_ = now + kRetry;
+        next_attempt_ = std::chrono::steady_clock::now() + kRetry;
         return;
     }
-    metrics_.journal_waiting.Set(0);
-    note_journal_fault("");
+    metrics_.journal_waiting.Set(static_cast<double>(waiting_.size()));
+    if (waiting_.empty()) note_journal_fault("");
 }
 
 void Feed::publish_some(MonotonicTime now) {
@@ -179,7 +189,7 @@ void Feed::publish_some(MonotonicTime now) {
 void Feed::journal(std::span<const JournalEntry> entries) {
     if (journal_) {
         journal_->append(entries, utc_now(), system_clock_is_synced());
-        for (const auto& line : journal_->set_aside()) spdlog::error("{}", line);
+        for (const auto& line : journal_->news()) spdlog::error("{}", line);
     }
     last_seq_ = entries.back().seq;
     metrics_.journal_last_seq.Set(static_cast<double>(last_seq_));
@@ -208,7 +218,7 @@ void Feed::note_journal_fault(const std::string& fault) {
 void Feed::begin_journal() {
     if (!journal_ || journal_begun_) return;
     journal_->open();
-    for (const auto& line : journal_->set_aside()) spdlog::error("{}", line);
+    for (const auto& line : journal_->news()) spdlog::error("{}", line);
     last_seq_ = journal_->last_seq();
     std::vector<JournalEntry> entries;
     for (auto& entry : journal_->unfinished()) {
@@ -221,7 +231,8 @@ void Feed::begin_journal() {
         entries.push_back(std::move(entry));
     }
     if (!entries.empty()) {
-        journal(entries);
+        for (std::size_t begin = 0; begin < entries.size(); begin += kAtOnce)
+            journal(std::span(entries).subspan(begin, std::min(kAtOnce, entries.size() - begin)));
         spdlog::info("journal: closed {} events that the last run left open", entries.size());
         for (auto& entry : entries) publish({std::move(entry.topic), std::move(entry.body)});
     }

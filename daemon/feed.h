@@ -75,7 +75,7 @@ class Feed : public DetectionSink {
     using Item = std::variant<Event, Scores>;
     void run();
     void take(Item& item);
-    void publish_waiting(MonotonicTime now);
+    void publish_waiting(std::chrono::milliseconds most);
     void publish_some(MonotonicTime now);
     void journal(std::span<const JournalEntry> entries);
     void note_journal_fault(const std::string& fault);

@@ -156,8 +156,9 @@ void Journal::open() {
     std::string fault;
     try {
         auto database = open_file(options_.path);
-        fault = fault_of(database);
-        if (fault.empty()) return use(std::move(database));
+        if (!checked_) fault = fault_of(database);  // reads all of it: not again at each attempt on a full disk
+        checked_ = fault.empty();
+        if (checked_) return use(std::move(database));
     } catch (const SqliteError& failure) {
         if (!failure.is_corruption()) throw;
         fault = std::string("it is damaged: ") + failure.what();
@@ -181,7 +182,14 @@ void Journal::use(SqliteDatabase database) {
             kApplicationId, kFormat, last_seq_ > 0 ? last_seq_ : reserved_seq_);
         database.execute(make.c_str());
     }
-    const auto last = database.number("SELECT seq FROM sqlite_sequence WHERE name = 'events'");
+    auto last = database.number("SELECT seq FROM sqlite_sequence WHERE name = 'events'");
+    if (reserved_seq_ > last + kReserve + static_cast<std::int64_t>(kMostAtOnce)) {
+        said_.push_back(
+            fmt::format("journal {}: it ends with number {}, though numbers up to {} may have been given out: it is an "
+                        "older copy; numbers go on from there",
+                        options_.path.string(), last, reserved_seq_));
+        last = reserved_seq_;
+    }
     reserve(std::max(reserved_seq_, last + kReserve));  // also shows whether the disk takes anything
     insert_ = database.prepare("INSERT INTO events(seq, time_us, topic, body) VALUES(?1, ?2, ?3, ?4)");
     database_ = std::move(database);
@@ -204,6 +212,7 @@ auto Journal::with_database(Work work) {
 
 void Journal::append(std::span<const JournalEntry> entries, UtcTime now, bool clock_synced) {
     if (entries.empty()) return;
+    if (entries.size() > kMostAtOnce) throw std::invalid_argument("more events at once than the journal takes");
     const std::int64_t time_us = now.time_since_epoch().count() * (clock_synced ? 1 : -1);
     with_database([&](SqliteDatabase& database) {
         if (entries.back().seq > reserved_seq_) reserve(entries.back().seq + kReserve);
@@ -236,6 +245,7 @@ void Journal::reserve(std::int64_t seq) {
 void Journal::move_aside(const std::string& reason) {
     insert_.reset();
     database_.reset();
+    checked_ = false;
     // Without the seconds' fraction two in one second would share a name.
     auto when = to_iso8601(utc_now());
     std::erase_if(when, [](char c) { return c == '-' || c == ':'; });
@@ -244,14 +254,15 @@ void Journal::move_aside(const std::string& reason) {
         throw SqliteError(SQLITE_IOERR, fmt::format("{}, and cannot be set aside: {}", reason, std::strerror(errno)));
     for (const char* suffix : {"-wal", "-shm"})
         ::rename(with_suffix(options_.path, suffix).c_str(), with_suffix(aside, suffix).c_str());
-    set_aside_.push_back(fmt::format("journal {}: {}; set aside as {}, a new one is begun", options_.path.string(),
-                                     reason, aside.string()));
+    said_.push_back(fmt::format("journal {}: {}; set aside as {}, a new one is begun", options_.path.string(), reason,
+                                aside.string()));
 }
 
 std::int64_t Journal::trim(UtcTime now, bool clock_synced) {
     return with_database([&](SqliteDatabase& database) {
         const auto [events, bytes] = stats();
-        const auto first = last_seq_ - events + 1;
+        if (events == 0) return std::int64_t{0};
+        const auto first = database.number("SELECT min(seq) FROM events");
         std::int64_t last = clock_synced ? last_too_old(database, now - options_.keep, now) : 0;
         if (bytes > options_.max_bytes) {
             const auto too_many = (bytes - options_.max_bytes) * events / bytes + 1;  // were all rows of a size
@@ -287,15 +298,16 @@ std::vector<JournalEntry> Journal::unfinished() {
 JournalStats Journal::stats() {
     return with_database([&](SqliteDatabase& database) {
         const auto pages = database.number("PRAGMA page_count") - database.number("PRAGMA freelist_count");
-        // No holes, so first and last tell the count without a walk through the table.
+        // Holes come from restored copies alone, so first and last tell about the count without a walk through the
+        // table.
         const auto first = database.number("SELECT min(seq) FROM events");
         return JournalStats{.events = first == 0 ? 0 : last_seq_ - first + 1,
                             .bytes = pages * database.number("PRAGMA page_size")};
     });
 }
 
-std::vector<std::string> Journal::set_aside() {
-    return std::exchange(set_aside_, {});
+std::vector<std::string> Journal::news() {
+    return std::exchange(said_, {});
 }
 
 JournalSlice read_journal(const std::filesystem::path& path, std::int64_t after, int limit, std::size_t max_bytes) {
@@ -304,7 +316,7 @@ JournalSlice read_journal(const std::filesystem::path& path, std::int64_t after,
     database.execute("BEGIN");  // one moment for all three
     JournalSlice slice;
     slice.first = database.number("SELECT min(seq) FROM events");
-    slice.last = database.number("SELECT max(seq) FROM events");
+    slice.last = database.number("SELECT seq FROM sqlite_sequence WHERE name = 'events'");
     auto rows = database.prepare("SELECT seq, topic, body FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2");
     rows.bind(1, after).bind(2, std::int64_t{limit});
     for (std::size_t bytes = 0; rows.step();) {

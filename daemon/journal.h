@@ -7,7 +7,7 @@
 // seq is one apart; time_us is the UTC at which the row was written, negated while the clock was not known to be right;
 // topic and body are the message as published.
 // PATH.lock is held by the one process that writes; PATH.seq holds a number that no sequence number given out is
-// beyond, so that none is given out twice even if the database is lost.
+// beyond, so that none is given out twice even if the database is lost or an older copy of it put back.
 
 #include <chrono>
 #include <cstdint>
@@ -51,15 +51,17 @@ class Journal {
     Journal& operator=(const Journal&) = delete;
 
     /// Opens or creates it where it isn't open; all that follow do so first. One that is damaged or of a newer format
-    /// is set aside under a name that says when, and a new one begun; set_aside() says so. Throws SqliteError while a
+    /// is set aside under a name that says when, and a new one begun; news() says so. Throws SqliteError while a
     /// disk that is full, read-only or failing is in the way, else std::runtime_error as the constructor.
     void open();
 
     /// The last sequence number given out, ever; 0 before the first and until it could be opened.
     std::int64_t last_seq() const { return last_seq_; }
 
-    /// All of them or none; on disk when it returns, also against a loss of power. Their seq follow last_seq(). Throws
-    /// SqliteError when nothing was written (a full or read-only disk); a journal found damaged is set aside instead.
+    static constexpr std::size_t kMostAtOnce = 1000;
+    /// All of them or none, kMostAtOnce at most; on disk when it returns, also against a loss of power. Their seq
+    /// follow last_seq(). Throws SqliteError when nothing was written (a full or read-only disk); a journal found
+    /// damaged is set aside instead.
     void append(std::span<const JournalEntry> entries, UtcTime now, bool clock_synced);
 
     /// Removes up to kTrimRows of what is beyond the retention, from the oldest on without a hole. By age only what is
@@ -78,8 +80,9 @@ class Journal {
 
     JournalStats stats();
 
-    /// Where damaged or newer journals went, and why, one line each; asking empties it.
-    std::vector<std::string> set_aside();
+    /// What its keeper should know, one line each: where damaged or newer journals went, and why; that an older copy
+    /// was put in place. Asking empties it.
+    std::vector<std::string> news();
 
   private:
     struct Lock;
@@ -95,13 +98,14 @@ class Journal {
     std::optional<SqliteStatement> insert_;
     std::int64_t last_seq_ = 0;
     std::int64_t reserved_seq_ = 0;  // what PATH.seq holds
-    std::vector<std::string> set_aside_;
+    bool checked_ = false;           // this process found the database whole
+    std::vector<std::string> said_;
 };
 
 /// A part of the journal as a reader sees it.
 struct JournalSlice {
     std::int64_t first = 0;  // the oldest seq kept; 0: the journal is empty
-    std::int64_t last = 0;   // the newest
+    std::int64_t last = 0;   // the newest ever given out
     std::vector<JournalEntry> entries;
 };
 

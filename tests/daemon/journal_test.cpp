@@ -34,7 +34,7 @@ std::vector<JournalEntry> entries(std::int64_t after, int count) {
 }
 
 void append(Journal& journal, int count, UtcTime now = utc_now()) {
-    journal.append(entries(journal.last_seq(), count), now, true);
+    for (; count > 0; count -= 1000) journal.append(entries(journal.last_seq(), std::min(count, 1000)), now, true);
 }
 
 std::vector<std::int64_t> kept(const std::filesystem::path& path) {
@@ -56,7 +56,7 @@ TEST(Journal, GoesOnWhereTheLastRunEnded) {
         Journal journal({.path = path});
         EXPECT_EQ(journal.last_seq(), 2 * run);
         append(journal, 2);
-        EXPECT_THAT(journal.set_aside(), IsEmpty());
+        EXPECT_THAT(journal.news(), IsEmpty());
     }
     EXPECT_EQ(kept(path), numbers(1, 6));
     const auto slice = read_journal(path, 4, 10, 1000);
@@ -112,7 +112,7 @@ TEST_P(DamagedJournal, IsSetAsideAndNoNumberIsGivenTwice) {
     }
     GetParam().second(path);
     Journal journal({.path = path});
-    const auto said = journal.set_aside();
+    const auto said = journal.news();
     ASSERT_THAT(said, SizeIs(1));
     EXPECT_THAT(said[0], HasSubstr(path.string() + ".set-aside-"));
     EXPECT_GE(journal.last_seq(), 500);
@@ -245,13 +245,51 @@ void damage_running(const std::filesystem::path& path) {
         "PRAGMA schema_version = 999");
 }
 
+TEST(Journal, GivesNoNumberTwiceWhenAnOlderCopyIsPutBack) {
+    const TemporaryFolder folder;
+    const auto path = folder / "j.db";
+    {
+        Journal journal({.path = path});
+        append(journal, 5);
+    }
+    std::filesystem::copy(path, folder / "copy.db");
+    {
+        Journal journal({.path = path});
+        for (int batch = 0; batch < 30; ++batch) append(journal, 100);
+    }
+    std::filesystem::rename(folder / "copy.db", path);
+    Journal journal({.path = path});
+    EXPECT_GE(journal.last_seq(), 3005);
+    const auto said = journal.news();
+    ASSERT_THAT(said, SizeIs(1));
+    EXPECT_THAT(said[0], HasSubstr("older copy"));
+    append(journal, 2);
+    EXPECT_THAT(kept(path), SizeIs(7));
+    const auto last = journal.last_seq();
+    EXPECT_EQ(read_journal(path, 5, 1, 1000).entries.at(0).seq, last - 1);
+    EXPECT_EQ(read_journal(path, 5, 1, 1000).last, last);
+}
+
+TEST(Journal, TellsTheLastNumberOfOneThatIsNewAndEmpty) {
+    const TemporaryFolder folder;
+    {
+        Journal journal({.path = folder / "j.db"});
+        append(journal, 5);
+    }
+    std::filesystem::remove(folder / "j.db");
+    const Journal journal({.path = folder / "j.db"});
+    EXPECT_EQ(read_journal(folder / "j.db", 0, 1, 1000).first, 0);
+    EXPECT_EQ(read_journal(folder / "j.db", 0, 1, 1000).last, journal.last_seq());
+    EXPECT_GE(journal.last_seq(), 5);
+}
+
 TEST(Journal, IsSetAsideWhileItIsWritten) {
     const TemporaryFolder folder;
     Journal journal({.path = folder / "j.db"});
     append(journal, 3);
     damage_running(folder / "j.db");
     append(journal, 2);
-    EXPECT_THAT(journal.set_aside(), SizeIs(1));
+    EXPECT_THAT(journal.news(), SizeIs(1));
     EXPECT_EQ(kept(folder / "j.db"), numbers(4, 5));
 }
 
@@ -268,7 +306,7 @@ TEST(Journal, TriesAgainWhatCannotBeSetAside) {
     }
     ASSERT_TRUE(freeze_folder(folder.path(), false));
     append(journal, 2);
-    EXPECT_THAT(journal.set_aside(), SizeIs(1));
+    EXPECT_THAT(journal.news(), SizeIs(1));
     EXPECT_EQ(kept(folder / "j.db"), numbers(4, 5));
 }
 
