@@ -71,6 +71,7 @@ ReplayServer::ReplayServer(Messaging& messaging, const std::string& endpoint, st
       socket_(new Socket{zmq::socket_t(messaging.context(), zmq::socket_type::router)}) {
     auto& router = socket_->router;
     messaging.secure(router);
+    prepare_for(router, endpoint);
     notice_dead_peers(router);
     router.set(zmq::sockopt::linger, 0);
     router.set(zmq::sockopt::sndhwm, kQueuedReplies);
@@ -163,6 +164,7 @@ struct ReplayClient::Socket {
 ReplayClient::ReplayClient(const std::string& endpoint, const std::optional<CurveClient>& keys)
     : socket_(std::make_unique<Socket>()), endpoint_(endpoint) {
     auto& socket = socket_->request;
+    prepare_for(socket, endpoint);
     if (keys) use_curve_client(socket, *keys);
     socket.set(zmq::sockopt::linger, 0);
     socket.set(zmq::sockopt::maxmsgsize, kMostFrameBytes);

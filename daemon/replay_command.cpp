@@ -1,4 +1,7 @@
+#include <fmt/format.h>
+
 #include <iostream>
+#include <nlohmann/json.hpp>
 #include <stdexcept>
 
 #include "daemon/commands.h"
@@ -6,6 +9,16 @@
 #include "daemon/replay.h"
 
 namespace chorus {
+namespace {
+
+std::int64_t seq_of(const Message& message, const std::string& endpoint) {
+    const auto json = nlohmann::json::parse(message.body, nullptr, /*allow_exceptions=*/false);
+    if (!json.is_object() || !json.contains("seq") || !json["seq"].is_number_integer())
+        throw std::runtime_error(fmt::format("{}: sent an event without a \"seq\"", endpoint));
+    return json["seq"].get<std::int64_t>();
+}
+
+}  // namespace
 
 int replay_from(const ReplayOptions& options) {
     ReplayClient client(options.endpoint, read_client_keys(options.server_key, options.key_file));
@@ -20,8 +33,9 @@ int replay_from(const ReplayOptions& options) {
         if (reply.messages.empty()) break;
         for (const auto& message : reply.messages) std::cout << printable(message.body) << '\n';
         if (!std::cout.flush()) throw std::runtime_error("cannot write to standard output");
-        // No holes in what is kept.
-        after = std::max(after, reply.first - 1) + static_cast<std::int64_t>(reply.messages.size());
+        const auto last = seq_of(reply.messages.back(), options.endpoint);
+        if (last <= after) throw std::runtime_error(fmt::format("{}: goes round in circles", options.endpoint));
+        after = last;
         left -= static_cast<std::int64_t>(reply.messages.size());
     }
     return EXIT_SUCCESS;

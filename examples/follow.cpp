@@ -4,7 +4,8 @@
 //            [--server-key-file station.pub --key-file lab.key]
 //
 // FILE gets one JSON line for each message, in order of `seq`, each once. It is also the only state: at the start the
-// last whole line tells where to go on. Events that the station no longer keeps are missing, which is said on stderr. A
+// last whole line tells where to go on. Events that the station no longer keeps are missing, which is said on stderr.
+// Should the station count from the beginning again (a new disk), that is said, and it ends: begin another FILE. A
 // station with keys asks for its public key and this client's secret key, in the files that `chorusd keygen` makes.
 // Needs ZeroMQ and nlohmann/json and nothing of Chorus.
 
@@ -62,7 +63,7 @@ class Follower {
             secret_key_ = read_key(options.at("--key-file"));
         }
         open_copy(options.at("FILE"));
-        show_keys(stream_);
+        prepare(stream_, options.at("--publish"));
         stream_.set(zmq::sockopt::subscribe, "event.");
         stream_.set(zmq::sockopt::subscribe, "status.");
         stream_.connect(options.at("--publish"));
@@ -78,9 +79,10 @@ class Follower {
             const auto frames = receive(stream_);
             const auto body = json::parse(frames.at(1));
             const auto seq = body["seq"].get<std::int64_t>();
-            if (body["schema"] == "chorus.event/1" && seq == last_ + 1) {
+            const bool is_event = body["schema"] == "chorus.event/1";
+            if (is_event && seq == last_ + 1) {
                 write(frames[1]);
-            } else if (seq > last_) {  // something was missed
+            } else if (seq > last_ || (!is_event && seq < last_)) {  // something was missed, or the count began anew
                 catch_up();
             }
         }
@@ -100,7 +102,8 @@ class Follower {
         copy_.exceptions(std::ios::failbit | std::ios::badbit);
     }
 
-    void show_keys(zmq::socket_t& socket) const {
+    void prepare(zmq::socket_t& socket, const std::string& endpoint) const {
+        socket.set(zmq::sockopt::ipv6, endpoint.find('[') != std::string::npos);
         if (secret_key_.empty()) return;
         char public_key[41];
         if (zmq_curve_public(public_key, secret_key_.c_str()) != 0) throw zmq::error_t();
@@ -127,7 +130,7 @@ class Follower {
         if (!replay_) {
             replay_ = std::make_unique<zmq::socket_t>(context_, zmq::socket_type::req);
             replay_->set(zmq::sockopt::linger, 0);
-            show_keys(*replay_);
+            prepare(*replay_, replay_endpoint_);
             replay_->connect(replay_endpoint_);
         }
         replay_->send(zmq::buffer(json{{"after", last_}, {"limit", 500}}.dump()), zmq::send_flags::none);
@@ -141,6 +144,9 @@ class Follower {
             std::cerr << "follow: " << header["error"] << '\n';
             return false;
         }
+        if (header["last"] < last_)
+            throw std::runtime_error("the station counts anew: its last event is " + header["last"].dump() +
+                                     ", this copy's " + std::to_string(last_));
         for (std::size_t i = 2; i < frames.size(); i += 2) write(frames[i]);
         return frames.size() > 1;
     }

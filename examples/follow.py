@@ -5,8 +5,8 @@
               [--server-key-file station.pub --key-file lab.key]
 
 FILE gets one JSON line for each message, in order of `seq`, each once. It is also the only state: at the start the last
-whole line tells where to go on. Events that the station no longer keeps are missing, which is said on stderr. A station
-with keys asks for its public key and this client's secret key, in the files that `chorusd keygen` makes. Needs pyzmq
+whole line tells where to go on. Events that the station no longer keeps are missing, which is said on stderr. Should the
+station count from the beginning again (a new disk), that is said, and it ends: begin another FILE. A station with keys asks for its public key and this client's secret key, in the files that `chorusd keygen` makes. Needs pyzmq
 (Debian: python3-zmq) and nothing of Chorus.
 """
 import argparse
@@ -47,13 +47,14 @@ class Follower:
         self.copy, self.last = open_copy(arguments.file)
         self.replay_endpoint = arguments.replay
         self.replay = None
-        self.stream = self.socket(zmq.SUB)
+        self.stream = self.socket(zmq.SUB, arguments.publish)
         self.stream.connect(arguments.publish)
         for topic in (b"event.", b"status."):
             self.stream.subscribe(topic)
 
-    def socket(self, kind):
+    def socket(self, kind, endpoint):
         socket = self.context.socket(kind)
+        socket.setsockopt(zmq.IPV6, int("[" in endpoint))
         if self.server_key:
             socket.curve_serverkey = self.server_key
             socket.curve_secretkey = self.secret_key
@@ -72,7 +73,7 @@ class Follower:
     def ask(self):
         """The next events after the last; None when the daemon doesn't answer."""
         if self.replay is None:
-            self.replay = self.socket(zmq.REQ)
+            self.replay = self.socket(zmq.REQ, self.replay_endpoint)
             self.replay.setsockopt(zmq.LINGER, 0)
             self.replay.connect(self.replay_endpoint)
         self.replay.send(json.dumps({"after": self.last, "limit": 500}).encode())
@@ -85,6 +86,8 @@ class Follower:
         if "error" in header:
             print("follow:", header["error"], file=sys.stderr)
             return None
+        if header["last"] < self.last:
+            sys.exit(f"follow: the station counts anew: its last event is {header['last']}, this copy's {self.last}")
         return frames[1::2]
 
     def catch_up(self):
@@ -102,7 +105,7 @@ class Follower:
             is_event = body.startswith(b'{"schema":"chorus.event/1"')
             if is_event and seq == self.last + 1:
                 self.write([body])
-            elif seq > self.last:  # something was missed
+            elif seq > self.last or not is_event and seq < self.last:  # something was missed, or the count began anew
                 self.catch_up()
 
 

@@ -6,11 +6,14 @@
 
 #include <array>
 #include <chrono>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <utility>
 #include <vector>
 #include <zmq.hpp>
+
+#include "streaming/endpoint.h"
 
 namespace chorus {
 namespace {
@@ -144,6 +147,15 @@ void notice_dead_peers(zmq::socket_t& socket) {
     socket.set(zmq::sockopt::tcp_keepalive_idle, 30);
     socket.set(zmq::sockopt::tcp_keepalive_intvl, 10);
     socket.set(zmq::sockopt::tcp_keepalive_cnt, 3);
+}
+
+void prepare_for(zmq::socket_t& socket, const std::string& endpoint) {
+    if (!endpoint.starts_with("tcp://")) return;
+    const auto address = parse_tcp_endpoint(endpoint);
+    if (!address) {
+        throw std::runtime_error(fmt::format("{}: is not tcp://HOST:PORT with a port of 0 to 65535", endpoint));
+    }
+    socket.set(zmq::sockopt::ipv6, address->host.starts_with('['));
 }
 
 void use_curve_client(zmq::socket_t& socket, const CurveClient& client) {

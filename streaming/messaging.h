@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string>
 
 #include "streaming/curve.h"
 
@@ -38,9 +39,13 @@ class Messaging {
 };
 
 /// Makes a socket close the connections of peers that vanished without closing (power cut, cable, a new address): by
-/// heartbeats within 20 s, by TCP keep-alive within a minute where the peer is too old to answer those. Before its bind()
-/// or connect().
+/// heartbeats within 20 s, by TCP keep-alive within a minute where the peer is too old to answer those. Before its
+/// bind() or connect().
 void notice_dead_peers(zmq::socket_t& socket);
+
+/// Lets a socket use IPv6 where the endpoint's address is such. Before its bind() or connect(). Throws
+/// std::runtime_error for what begins with tcp:// and is no endpoint: libzmq would quietly take a port's lower 16 bits.
+void prepare_for(zmq::socket_t& socket, const std::string& endpoint);
 
 /// Makes a client's socket show its keys. Before its connect().
 void use_curve_client(zmq::socket_t& socket, const CurveClient& client);

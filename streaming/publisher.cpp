@@ -6,7 +6,6 @@
 #include <utility>
 #include <zmq.hpp>
 
-#include "streaming/endpoint.h"
 #include "streaming/messaging.h"
 
 namespace chorus {
@@ -15,16 +14,6 @@ namespace {
 constexpr int kQueuedMessages = 10'000;               // for each peer; beyond it that peer loses messages
 constexpr std::int64_t kLongestSubscription = 4'096;  // bytes; whoever sends more is disconnected
 constexpr std::chrono::milliseconds kLinger{300};     // unsent messages may delay a stop by this
-
-// libzmq would quietly take a port's lower 16 bits, and reads IPv6 addresses only when told to.
-void check_endpoint(zmq::socket_t& socket, const std::string& endpoint) {
-    if (!endpoint.starts_with("tcp://")) return;
-    const auto address = parse_tcp_endpoint(endpoint);
-    if (!address) {
-        throw std::runtime_error(fmt::format("{}: is not tcp://HOST:PORT with a port of 0 to 65535", endpoint));
-    }
-    socket.set(zmq::sockopt::ipv6, address->host.starts_with('['));
-}
 
 }  // namespace
 
@@ -48,7 +37,7 @@ Publisher::Publisher(const std::string& endpoint) : socket_(std::make_unique<Soc
 
 void Publisher::bind(const std::string& endpoint) {
     auto& pub = socket_->pub;
-    check_endpoint(pub, endpoint);
+    prepare_for(pub, endpoint);
     pub.set(zmq::sockopt::sndhwm, kQueuedMessages);
     pub.set(zmq::sockopt::maxmsgsize, kLongestSubscription);
     pub.set(zmq::sockopt::linger, static_cast<int>(kLinger.count()));
@@ -77,7 +66,7 @@ struct Subscriber::Socket {
 Subscriber::Subscriber(const std::string& endpoint, const std::string& prefix, const std::optional<CurveClient>& keys)
     : socket_(std::make_unique<Socket>()) {
     auto& sub = socket_->sub;
-    check_endpoint(sub, endpoint);
+    prepare_for(sub, endpoint);
     if (keys) use_curve_client(sub, *keys);
     sub.set(zmq::sockopt::rcvhwm, kQueuedMessages);
     sub.set(zmq::sockopt::linger, 0);

@@ -160,6 +160,19 @@ TEST_P(Follow, SaysWhichEventsAreNoLongerKept) {
     EXPECT_EQ(line, "follow: events 1 to 9 are no longer kept");
 }
 
+TEST_P(Follow, EndsWhenTheStationCountsAnew) {
+    std::ofstream(copy_) << R"({"schema":"chorus.event/1","seq":4711})" << '\n';
+    Station station(folder_);
+    station.send_event(1);
+    const auto errors = folder_ / "errors";
+    EXPECT_EQ(Follower(command(), errors).wait(), 1);
+    std::string line;
+    std::ifstream file(errors);
+    std::getline(file, line);
+    EXPECT_THAT(line,
+                testing::MatchesRegex("follow: the station counts anew: its last event is [01], this copy's 4711"));
+}
+
 TEST_P(Follow, ShowsItsKeysToAStationThatAsksForThem) {
     const auto server = make_curve_key_pair();
     const auto client = make_curve_key_pair();

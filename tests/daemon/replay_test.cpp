@@ -40,12 +40,11 @@ TEST(ReplayRequest, IsReadOrRefusedWithAReason) {
 class Replay : public testing::Test {
   protected:
     void append(int count) {
-        std::vector<JournalEntry> entries;
-        for (int i = 1; i <= count; ++i) {
-            const auto seq = journal_.last_seq() + i;
-            entries.push_back({seq, fmt::format("event.{}", seq), fmt::format("body {}", seq)});
+        for (int i = 0; i < count; ++i) {
+            const auto seq = journal_.last_seq() + 1;
+            const JournalEntry entry{seq, fmt::format("event.{}", seq), fmt::format("body {}", seq)};
+            journal_.append({&entry, 1}, utc_now(), true);
         }
-        journal_.append(entries, utc_now(), true);
     }
 
     TemporaryFolder folder_;
@@ -120,7 +119,10 @@ TEST_F(Replay, LetsGoOfAClientThatVanished) {
     ASSERT_EQ(connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
     std::string hello = "\xff" + std::string(8, '\0') + "\x7f\x03\x01NULL";
     hello.resize(64);
-    hello += std::string("\x04\x1c\x05READY\x0bSocket-Type\0\0\0\x06" "DEALER", 30);
+    hello += std::string(
+        "\x04\x1c\x05READY\x0bSocket-Type\0\0\0\x06"
+        "DEALER",
+        30);
     ASSERT_EQ(send(fd, hello.data(), hello.size(), MSG_NOSIGNAL), static_cast<ssize_t>(hello.size()));
     std::size_t came = 0;
     ssize_t count = 0;
@@ -128,6 +130,18 @@ TEST_F(Replay, LetsGoOfAClientThatVanished) {
     EXPECT_EQ(count, 0) << "closed by the server within a minute";
     EXPECT_GT(came, 64U + 30U) << "it was taken for a client, and asked whether it lives";
     close(fd);
+}
+
+TEST_F(Replay, AnswersOverIpv6) {
+    append(2);
+    std::optional<ReplayServer> server;
+    try {
+        server.emplace(messaging_, "tcp://[::1]:*", folder_ / "j.db", metrics_);
+    } catch (const std::runtime_error& error) {
+        GTEST_SKIP() << "no IPv6 here: " << error.what();
+    }
+    ReplayClient client(server->endpoint());
+    EXPECT_THAT(client.fetch({.after = 0, .limit = 10}, 10s).messages, SizeIs(2));
 }
 
 TEST_F(Replay, SaysWhenNobodyAnswers) {
