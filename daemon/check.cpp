@@ -1,8 +1,12 @@
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cmath>
 #include <exception>
 #include <iostream>
+#include <span>
 #include <stdexcept>
+#include <vector>
 
 #include "daemon/commands.h"
 #include "daemon/config.h"
@@ -10,10 +14,26 @@
 
 namespace chorus {
 
+namespace {
+
+// Scores a window of silence: the memory is there before sound comes, and weights that are no numbers show.
+void warm_up(Classifier& classifier, const Bundle& bundle) {
+    const std::vector<float> silence(bundle.front_end.feature_size());
+    const std::span<const float> window(silence);
+    std::vector<float> scores(classifier.classes());
+    classifier.score({&window, 1}, scores);
+    if (!std::all_of(scores.begin(), scores.end(), [](float score) { return std::isfinite(score); }))
+        throw std::runtime_error("the model gives scores that are no numbers");
+}
+
+}  // namespace
+
 std::unique_ptr<Classifier> open_classifier(const std::filesystem::path& path, const Bundle& bundle,
                                             const ClassifierOptions& options) {
     try {
-        return make_classifier(bundle, options);
+        auto classifier = make_classifier(bundle, options);
+        warm_up(*classifier, bundle);
+        return classifier;
     } catch (...) {
         std::throw_with_nested(std::runtime_error(path.string()));
     }

@@ -46,7 +46,7 @@ sigset_t block_signals() {
     for (const int signal : kSignals) sigaddset(&signals, signal);
     pthread_sigmask(SIG_BLOCK, &signals, nullptr);
     main_thread = pthread_self();
-    struct sigaction action{};
+    struct sigaction action {};
     action.sa_handler = pass_to_main_thread;
     action.sa_flags = SA_RESTART;
     for (const int signal : kSignals) sigaction(signal, &action, nullptr);
@@ -138,6 +138,7 @@ void reload(const std::filesystem::path& path, Config& config, const Bundle& bun
         config.adopt_reloadable(next.config);
         metrics.count_reload(true);
         spdlog::info("{}: reloaded", path.string());
+        for (const auto& warning : next.config.warnings) spdlog::warn("{}", warning);
     } catch (const ConfigError& error) {
         for (const auto& fault : error.faults()) spdlog::error("{}", to_string(fault));
         spdlog::error("{}: not reloaded, the last good configuration stays in force", path.string());
@@ -154,6 +155,8 @@ int run_service(const std::filesystem::path& config_path) {
     set_up_logging(config.log_level);
     for (const auto& warning : config.warnings) spdlog::warn("{}", warning);
 
+    const FrontEnd front_end(station.bundle.front_end);
+    const auto classifier = open_classifier(config.bundle, station.bundle, {.device = config.device});
     Metrics metrics(config.station);
     metrics.set_model(station.bundle);
     Messaging messaging(config.curve, [&] { metrics.clients_refused.Increment(); });
@@ -161,8 +164,6 @@ int run_service(const std::filesystem::path& config_path) {
     std::optional<ReplayServer> replay;
     if (!config.journal_path.empty() && !config.replay_endpoint.empty())
         replay.emplace(messaging, config.replay_endpoint, config.journal_path, metrics);
-    const FrontEnd front_end(station.bundle.front_end);
-    const auto classifier = open_classifier(config.bundle, station.bundle, {.device = config.device});
     Pipeline pipeline(config, station.bundle, front_end, *classifier, feed, metrics, open_source);
     struct StopInOrder {  // the feed's thread asks the pipeline for its sources
         Pipeline& pipeline;

@@ -36,7 +36,10 @@ void SourceLog::state(SourceState state, const std::string& reason) {
         case SourceState::kEnded:
             spdlog::info("source {}: ended", name_);
             break;
-        default:  // why it is down or has failed has been said
+        case SourceState::kDown:
+            spdlog::warn("source {}: down: {}", name_, reason);
+            break;
+        default:  // why it has failed has been said
             break;
     }
 }
