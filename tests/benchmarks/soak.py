@@ -99,7 +99,9 @@ def disturb(bench, good, stop):
             pass  # it is ending
         if turn % 30 == 29:
             faulty = turn % 60 == 29
-            bench.config.write_text(good + ("[log]\nlevel = 'loud'\n" if faulty else ""))
+            # Every other good one is another: a source is replaced.
+            changed = good.replace("drop-probability=0.02", "drop-probability=0.03") if turn % 120 == 119 else good
+            bench.config.write_text(changed + ("[log]\nlevel = 'loud'\n" if faulty else ""))
             bench.process.send_signal(signal.SIGHUP)
 
 

@@ -60,14 +60,23 @@ Station::~Station() {
     fs::remove_all(folder_);
 }
 
-void Station::move_journal(const fs::path& path) {
+void Station::replace_in_config(const std::string& before, const std::string& after) const {
     std::ifstream in(config());
     std::stringstream text;
     text << in.rdbuf();
     auto changed = text.str();
-    changed.replace(changed.find(journal_.string()), journal_.string().size(), path.string());
+    changed.replace(changed.find(before), before.size(), after);
     std::ofstream(config()) << changed;
+}
+
+void Station::move_journal(const fs::path& path) {
+    replace_in_config(journal_.string(), path.string());
     journal_ = path;
+}
+
+void Station::stay_at(const std::string& publish, const std::string& replay) {
+    replace_in_config("endpoint = 'tcp://127.0.0.1:*'", fmt::format("endpoint = '{}'", publish));
+    replace_in_config("endpoint = ''", fmt::format("endpoint = '{}'", replay));
 }
 
 void Station::write_config(const std::string& sources, const std::string& more) {

@@ -44,6 +44,8 @@ class Station {
     /// Where the journal is from now on.
     void move_journal(const std::filesystem::path& path);
     void write_config(const std::string& sources, const std::string& more = "");
+    /// From the next start on it answers replay requests, at the same address each time, as it publishes at `publish`.
+    void stay_at(const std::string& publish, const std::string& replay);
 
     /// Starts chorusd, with `environment` (NAME=value), and waits until it publishes and serves HTTP; throws when it
     /// does not.
@@ -80,6 +82,7 @@ class Station {
     JournalSummary expect_sound_journal(std::int64_t first = 1) const;
 
   private:
+    void replace_in_config(const std::string& before, const std::string& after) const;
     void poll(std::chrono::milliseconds patience);
     void read_message(const Message& message);
 
