@@ -6,8 +6,9 @@
 
 FILE gets one JSON line for each message, in order of `seq`, each once. It is also the only state: at the start the last
 whole line tells where to go on. Events that the station no longer keeps are missing, which is said on stderr. Should the
-station count from the beginning again (a new disk), that is said, and it ends: begin another FILE. A station with keys asks for its public key and this client's secret key, in the files that `chorusd keygen` makes. Needs pyzmq
-(Debian: python3-zmq) and nothing of Chorus.
+station count from the beginning again (a new disk), that is said, and it ends: begin another FILE. A station with keys
+asks for its public key and this client's secret key, in the files that `chorusd keygen` makes. Needs pyzmq (Debian:
+python3-zmq) and nothing of Chorus.
 """
 import argparse
 import json
