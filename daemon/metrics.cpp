@@ -141,9 +141,9 @@ class Metrics::SourceCollector : public prometheus::Collectable {
                 }
             }
         }
-        std::vector<MetricFamily> families = {up,      state,   reconnects, gaps,  gap_seconds, hop,
-                                              synced,  drift,   steps,      fault, in,          analysed,
-                                              dropped, pending, windows,    level, clipped};
+        std::vector<MetricFamily> families = {up,         state,   reconnects, gaps,    gap_seconds, hop,
+                                              wanted_hop, synced,  drift,      steps,   fault,       in,
+                                              analysed,   dropped, pending,    windows, level,       clipped};
         // A family without a value isn't told at all.
         std::erase_if(families, [](const auto& each) { return each.metric.empty(); });
         return families;
