@@ -9,6 +9,7 @@
 #include <string_view>
 #include <utility>
 
+#include "streaming/arrival_time.h"
 #include "streaming/audio_source.h"
 #include "streaming/gst_error.h"
 #include "streaming/gst_ptr.h"
@@ -106,28 +107,6 @@ GstPadProbeReturn forget_positions(GstPad* pad, GstPadProbeInfo* info, gpointer)
     return GST_PAD_PROBE_OK;
 }
 
-const GstCaps* arrival_caps() {
-    static const gst::CapsPtr caps(gst_caps_new_empty_simple("timestamp/x-chorus-arrival"));
-    return caps.get();
-}
-
-// Sound may wait in the queue for its reader: when it arrived is noted before.
-GstPadProbeReturn note_arrival(GstPad*, GstPadProbeInfo* info, gpointer) noexcept {
-    auto* const buffer = gst_buffer_make_writable(GST_PAD_PROBE_INFO_BUFFER(info));
-    const auto now = steady_clock::now().time_since_epoch();
-    gst_buffer_add_reference_timestamp_meta(buffer, const_cast<GstCaps*>(arrival_caps()),
-                                            static_cast<GstClockTime>(std::chrono::nanoseconds(now).count()),
-                                            GST_CLOCK_TIME_NONE);
-    GST_PAD_PROBE_INFO_DATA(info) = buffer;
-    return GST_PAD_PROBE_OK;
-}
-
-steady_clock::time_point arrival_of(GstBuffer* buffer) {
-    const auto* meta = gst_buffer_get_reference_timestamp_meta(buffer, const_cast<GstCaps*>(arrival_caps()));
-    if (meta == nullptr) return steady_clock::now();
-    return steady_clock::time_point(std::chrono::nanoseconds(static_cast<std::int64_t>(meta->timestamp)));
-}
-
 struct Format {
     int sample_rate_hz = 0;
     int channels = 0;
@@ -205,7 +184,7 @@ class GStreamerSource final : public AudioSource {
         bound_queue(kFileQueue, "no");
         const gst::PadPtr input(gst_element_get_static_pad(queue_.get(), "sink"));
         gst_pad_add_probe(input.get(), GST_PAD_PROBE_TYPE_EVENT_DOWNSTREAM, forget_positions, nullptr, nullptr);
-        gst_pad_add_probe(input.get(), GST_PAD_PROBE_TYPE_BUFFER, note_arrival, nullptr, nullptr);
+        gst::note_arrivals(input.get());  // sound may wait in the queue for its reader
     }
 
     // As properties, since a launch fragment may be shown.
@@ -279,7 +258,7 @@ class GStreamerSource final : public AudioSource {
     void take(GstSample* sample) {
         GstBuffer* const buffer = gst_sample_get_buffer(sample);
         if (buffer == nullptr) return;
-        const auto received = arrival_of(buffer);
+        const auto received = gst::arrival_of(buffer);
         adopt_format(gst_sample_get_caps(sample));
 
         const gst::MappedBuffer bytes(buffer);
