@@ -236,7 +236,7 @@ TEST_F(BundleFile, RefusesMetadataThatMakesNoSense) {
         {"front_end", "[]", "front_end is not an object"},
     };
     for (const auto& [key, value, line] : cases) {
-        const auto found = refusal_after([&](auto& metadata) {
+        const auto found = refusal_after([&key = key, &value = value](auto& metadata) {
             if (value == nullptr)
                 metadata.erase(key);
             else
