@@ -329,6 +329,9 @@ TEST_F(FaultOfASource, BlocksOfAnySizeCutAnywhereGiveTheSameEvents) {
 }
 
 TEST_F(FaultOfASource, AClockThatIsSetNeitherReordersNorDoublesEvents) {
+#ifdef __SANITIZE_ADDRESS__
+    GTEST_SKIP() << "what sets the clock must be loaded first, and so must AddressSanitizer";
+#endif
     constexpr const char* kLibrary = "/usr/$LIB/faketime/libfaketime.so.1";
     const int port = free_port();
     Station station(rtp_source(port) + kSteady);
