@@ -170,6 +170,19 @@ DetectionConfig read_detection(ConfigSection section) {
     return detection;
 }
 
+ClipsConfig read_clips(ConfigSection section) {
+    ClipsConfig clips;
+    clips.folder = section.text("folder", "");
+    clips.max_mib = static_cast<int>(section.integer("max_mib", clips.max_mib, 1, 10'000'000));
+    clips.min_free_mib = static_cast<int>(section.integer("min_free_mib", clips.min_free_mib, 0, 10'000'000));
+    clips.before_seconds = section.number("before_seconds", clips.before_seconds, 0.0, 60.0);
+    clips.after_seconds = section.number("after_seconds", clips.after_seconds, 0.0, 60.0);
+    clips.max_seconds = section.number("max_seconds", clips.max_seconds, 1.0, 120.0);
+    clips.uncertain_per_day = section.number("uncertain_per_day", clips.uncertain_per_day, 0.0, 1440.0);
+    clips.random_per_day = section.number("random_per_day", clips.random_per_day, 0.0, 1440.0);
+    return clips;
+}
+
 Config read_config(ConfigSection root, ConfigDepth depth) {
     Config config;
     auto station = root.section("station");
@@ -218,6 +231,7 @@ Config read_config(ConfigSection root, ConfigDepth depth) {
     config.journal_path = journal.text("path", config.journal_path);
     config.journal_keep_days = static_cast<int>(journal.integer("keep_days", config.journal_keep_days, 1, 36'500));
     config.journal_max_mib = static_cast<int>(journal.integer("max_mib", config.journal_max_mib, 1, 4096));
+    config.clips = read_clips(root.section("clips"));
     auto replay = root.section("replay");
     config.replay_endpoint = replay.text("endpoint", config.replay_endpoint);
     if (!config.replay_endpoint.empty()) {
@@ -361,6 +375,7 @@ std::vector<std::string> keys_that_need_a_restart(const Config& now, const Confi
     compare("journal.path", &Config::journal_path);
     compare("journal.keep_days", &Config::journal_keep_days);
     compare("journal.max_mib", &Config::journal_max_mib);
+    compare("clips", &Config::clips);
     compare("replay.endpoint", &Config::replay_endpoint);
     compare("curve", &Config::curve);
     compare("http.listen", &Config::http_listen);

@@ -47,6 +47,18 @@ struct DetectionConfig {
     bool operator==(const DetectionConfig&) const = default;
 };
 
+struct ClipsConfig {
+    std::filesystem::path folder;  // empty: no clips are kept
+    int max_mib = 2048;
+    int min_free_mib = 1024;  // of the disk
+    double before_seconds = 1.0;
+    double after_seconds = 1.0;
+    double max_seconds = 15.0;     // of an event's sound
+    double uncertain_per_day = 4;  // of each class, on average
+    double random_per_day = 4;     // of each channel, on average
+    bool operator==(const ClipsConfig&) const = default;
+};
+
 struct Config {
     std::string station;
     std::optional<Position> position;
@@ -72,6 +84,7 @@ struct Config {
     int journal_max_mib = 256;
     std::string replay_endpoint = "tcp://127.0.0.1:7741";  // empty: no replay
     std::optional<CurveServer> curve;
+    ClipsConfig clips;
 
     std::string http_listen = "127.0.0.1:9740";  // empty: no HTTP
     HttpSecurity http_security;

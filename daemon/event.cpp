@@ -83,7 +83,7 @@ std::string to_json(const Event& event) {
     json["clock"] = {{"synced", event.clock_synced},
                      {"drift_ppm", event.clock_drift_ppm ? nlohmann::ordered_json(rounded(*event.clock_drift_ppm, 1e1))
                                                          : nlohmann::ordered_json(nullptr)}};
-    json["clip"] = nullptr;
+    json["clip"] = event.clip.empty() ? nlohmann::ordered_json(nullptr) : nlohmann::ordered_json(event.clip);
     json["latency_ms"] =
         event.latency_ms ? nlohmann::ordered_json(rounded(*event.latency_ms, 1e3)) : nlohmann::ordered_json(nullptr);
     json["prior"] = event.prior ? nlohmann::ordered_json(rounded(*event.prior, 1e2)) : nlohmann::ordered_json(nullptr);

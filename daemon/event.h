@@ -24,11 +24,11 @@ struct Event {
     std::string station;
     std::string source;
     std::size_t slot = 0;  // Window::source; two sources in turn may have one name
-    std::string file;  // of `detect` only: the recording as named on the command line
-    int channel = 0;   // from 0
+    std::string file;      // of `detect` only: the recording as named on the command line
+    int channel = 0;       // from 0
     std::string code;
     std::string label;  // scientific name
-    UtcTime opened{};  // Window::opened
+    UtcTime opened{};   // Window::opened
     std::optional<UtcTime> start;
     std::optional<UtcTime> end;
     std::int64_t start_sample = 0;
@@ -45,14 +45,15 @@ struct Event {
     MonotonicTime sound_received;           // when the last sample this message rests on had arrived
     std::optional<double> latency_ms;
     std::optional<double> prior;      // what hour and month added to the score that opened it, in log-odds
+    std::string clip;                 // its sound, below the folder of clips; empty: not kept, or not known yet
     std::optional<EventGroup> group;  // empty where events aren't grouped
 };
 
 std::string to_string(EventPhase phase);  // "open", "update", "close"
 
-/// 26 characters of a ULID (Crockford base 32): 48 bits of the start in milliseconds (where it is unknown, of the time its
-/// source was opened), then 80 bits of a hash of station, source, channel, code, model, start sample and file. The same event of the same sound has the same id,
-/// always; it does not change with the phase.
+/// 26 characters of a ULID (Crockford base 32): 48 bits of the start in milliseconds (where it is unknown, of the time
+/// its source was opened), then 80 bits of a hash of station, source, channel, code, model, start sample and file. The
+/// same event of the same sound has the same id, always; it does not change with the phase.
 std::string event_id(const Event& event);
 
 std::string to_json(const Event& event);

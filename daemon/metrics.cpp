@@ -186,10 +186,13 @@ Metrics::Metrics(const std::string& station)
       disk_free_bytes(gauge(*registry_, station, "chorus_disk_free_bytes", "Free space where the journal is")),
       clients_refused(counter(*registry_, station, "chorus_clients_refused_total",
                               "ZeroMQ clients whose key is not on the allow-list")),
+      clips_bytes(gauge(*registry_, station, "chorus_clips_bytes", "Bytes of the clips that are kept")),
       events_(counters(*registry_, station, "chorus_events_total", "Event messages by class and phase")),
       rejected_(counters(*registry_, station, "chorus_candidates_rejected_total", "Runs of hits that made no event")),
       replays_(counters(*registry_, station, "chorus_replay_requests_total", "Requests for missed events")),
       reloads_(counters(*registry_, station, "chorus_config_reloads_total", "Reloads of the configuration")),
+      clips_(counters(*registry_, station, "chorus_clips_total", "Clips written")),
+      clips_missed_(counters(*registry_, station, "chorus_clips_missed_total", "Clips that could not be kept")),
       model_info_(gauges(*registry_, station, "chorus_model_info", "The model in use")),
       model_created_(
           gauges(*registry_, station, "chorus_model_created_timestamp_seconds", "When the model in use was made")),
@@ -200,6 +203,8 @@ Metrics::Metrics(const std::string& station)
     rejected_.Add({{"reason", "min_windows"}});
     for (const char* result : {"ok", "bad"}) replays_.Add({{"result", result}});
     for (const char* result : {"applied", "refused"}) reloads_.Add({{"result", result}});
+    for (const char* kind : {"event", "uncertain", "random"}) clips_.Add({{"kind", kind}});
+    for (const char* reason : {"gone", "busy", "disk"}) clips_missed_.Add({{"reason", reason}});
 }
 
 void Metrics::count_event(const std::string& source, int channel, const std::string& code, const std::string& phase) {
@@ -217,6 +222,14 @@ void Metrics::count_replay(bool answered) {
 
 void Metrics::count_reload(bool applied) {
     reloads_.Add({{"result", applied ? "applied" : "refused"}}).Increment();
+}
+
+void Metrics::count_clip(const std::string& kind) {
+    clips_.Add({{"kind", kind}}).Increment();
+}
+
+void Metrics::count_clip_missed(const std::string& reason) {
+    clips_missed_.Add({{"reason", reason}}).Increment();
 }
 
 void Metrics::set_model(const Bundle& bundle) {

@@ -45,11 +45,14 @@ class Metrics {
     prometheus::Gauge& journal_waiting;
     prometheus::Gauge& disk_free_bytes;
     prometheus::Counter& clients_refused;
+    prometheus::Gauge& clips_bytes;
 
     void count_event(const std::string& source, int channel, const std::string& code, const std::string& phase);
     void count_rejected(const std::string& reason, double count);
     void count_replay(bool answered);
     void count_reload(bool applied);
+    void count_clip(const std::string& kind);
+    void count_clip_missed(const std::string& reason);
     void set_model(const Bundle& bundle);
 
     /// Where the reports on sources come from at each scrape; an empty function forgets it.
@@ -65,6 +68,8 @@ class Metrics {
     prometheus::Family<prometheus::Counter>& rejected_;
     prometheus::Family<prometheus::Counter>& replays_;
     prometheus::Family<prometheus::Counter>& reloads_;
+    prometheus::Family<prometheus::Counter>& clips_;
+    prometheus::Family<prometheus::Counter>& clips_missed_;
     prometheus::Family<prometheus::Gauge>& model_info_;
     prometheus::Family<prometheus::Gauge>& model_created_;
     std::shared_ptr<SourceCollector> source_collector_;

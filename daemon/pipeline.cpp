@@ -65,6 +65,7 @@ std::shared_ptr<SourceRunner> Pipeline::add_source(const SourceConfig& source) {
                                 .queue = queue_,
                                 .queue_windows = config_.queue_windows,
                                 .hop_seconds = config_.hop_seconds,
+                                .memory = sink_.sound_memory(lane),
                                 .hop_factor = hop_factor_,
                                 .silence_timeout = config_.silence_timeout,
                                 .on_end =
@@ -160,7 +161,10 @@ void Pipeline::forget_retired() {
         auto& slot = slots_[i];
         if (!slot.retired || !slot.runner) continue;
         if (!slot.last_work && queue_.fill(i) == 0) slot.last_work = analysis_.taken() + 1;
-        if (slot.last_work && analysis_.told() >= *slot.last_work) forgotten.push_back(std::move(slot.runner));
+        if (slot.last_work && analysis_.told() >= *slot.last_work) {
+            forgotten.push_back(std::move(slot.runner));
+            sink_.forget(i);
+        }
     }
 }
 

@@ -10,6 +10,7 @@
 
 #include "config/config_reader.h"
 #include "config/program.h"
+#include "daemon/clip_keeper.h"
 #include "daemon/commands.h"
 #include "daemon/config.h"
 #include "daemon/feed.h"
@@ -126,7 +127,7 @@ std::string status_line(const Pipeline& pipeline, const Feed& feed) {
 
 // Takes over what of the configuration file can change while sound flows. With any fault in it all stays as it is.
 void reload(const std::filesystem::path& path, Config& config, const Bundle& bundle, Pipeline& pipeline,
-            Metrics& metrics) {
+            ClipKeeper* clips, Metrics& metrics) {
     try {
         auto next = load_station(path, &bundle);
         auto restart = keys_that_need_a_restart(config, next.config);
@@ -135,6 +136,7 @@ void reload(const std::filesystem::path& path, Config& config, const Bundle& bun
             spdlog::warn("{}: takes effect with a restart: {}", path.string(), fmt::join(restart, ", "));
         spdlog::set_level(spdlog::level::from_str(next.config.log_level));
         pipeline.reload(next.config);
+        if (clips != nullptr) clips->adopt(next.config.detection);
         config.adopt_reloadable(next.config);
         metrics.count_reload(true);
         spdlog::info("{}: reloaded", path.string());
@@ -164,7 +166,13 @@ int run_service(const std::filesystem::path& config_path) {
     std::optional<ReplayServer> replay;
     if (!config.journal_path.empty() && !config.replay_endpoint.empty())
         replay.emplace(messaging, config.replay_endpoint, config.journal_path, metrics);
-    Pipeline pipeline(config, station.bundle, front_end, *classifier, feed, metrics, open_source);
+    std::optional<ClipKeeper> clips;
+    if (!config.clips.folder.empty()) {
+        clips.emplace(config.clips, config.station, station.bundle, feed, metrics);
+        clips->adopt(config.detection);
+    }
+    DetectionSink& sink = clips ? static_cast<DetectionSink&>(*clips) : feed;
+    Pipeline pipeline(config, station.bundle, front_end, *classifier, sink, metrics, open_source);
     struct StopInOrder {  // the feed's thread asks the pipeline for its sources
         Pipeline& pipeline;
         Feed& feed;
@@ -198,7 +206,7 @@ int run_service(const std::filesystem::path& config_path) {
         const int signal = wait_for_signal(signals, kTick);
         if (signal == SIGHUP) {
             manager.reloading();
-            reload(config_path, config, station.bundle, pipeline, metrics);
+            reload(config_path, config, station.bundle, pipeline, clips ? &*clips : nullptr, metrics);
             if (ready) manager.ready();
         } else if (signal != 0) {
             break;

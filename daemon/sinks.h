@@ -1,6 +1,7 @@
 #pragma once
 
-#include <cstdint>
+#include <cstddef>
+#include <memory>
 #include <span>
 #include <string>
 
@@ -8,6 +9,8 @@
 #include "daemon/window.h"
 
 namespace chorus {
+
+class SoundMemory;
 
 /// Who is told of detections. Called by the analysis thread; must not wait.
 class DetectionSink {
@@ -20,6 +23,13 @@ class DetectionSink {
         (void)window;
         (void)scores;
     }
+    /// Where the sound of a source (Window::source) is to be kept for a while, if anywhere; asked once, as it begins.
+    virtual std::shared_ptr<SoundMemory> sound_memory(std::size_t source) {
+        (void)source;
+        return nullptr;
+    }
+    /// The source is gone, and all of its windows have been told of. Any thread.
+    virtual void forget(std::size_t source) { (void)source; }
     /// The state of a source has changed. Any thread.
     virtual void status_soon() {}
 };

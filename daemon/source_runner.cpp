@@ -254,6 +254,7 @@ void SourceRunner::take(const AudioBlock& block) {
         const int number = static_cast<int>(channel);
         const Level level = health_->push(number, channel_samples_);
         ledger_.heard(number, block.frames(), level.rms_dbfs, level.clipped);
+        if (wiring_.memory) wiring_.memory->push(number, first_sample, sample_rate_hz_, channel_samples_);
         cutter_.cut(number, channel_samples_);
     }
     cutter_.push_all();

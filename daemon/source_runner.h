@@ -13,6 +13,7 @@
 #include "daemon/channel_health.h"
 #include "daemon/config.h"
 #include "daemon/ledger.h"
+#include "daemon/sound_memory.h"
 #include "daemon/source_door.h"
 #include "daemon/source_log.h"
 #include "daemon/source_status.h"
@@ -63,6 +64,7 @@ class SourceRunner {
         LaneQueue<Window>& queue;
         int queue_windows = 16;  // room in the lane, for each channel
         double hop_seconds = 1.0;
+        std::shared_ptr<SoundMemory> memory = {};           // keeps the sound for a while, if there
         const std::atomic<double>& hop_factor;              // of the hop of live sound, under overload
         std::chrono::milliseconds silence_timeout{10'000};  // where the source has none of its own
         std::function<void()> on_end = [] {};
