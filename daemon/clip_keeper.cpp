@@ -121,11 +121,10 @@ void ClipKeeper::on_event(Event event) {
 }
 
 void ClipKeeper::on_scores(const std::string& source, const Window& window, std::span<const float> scores) {
-    for (auto each = open_.begin(); each != open_.end();) {
+    for (auto each = open_.lower_bound({window.source, window.channel, ""}); each != open_.end();) {
         auto& [key, clip] = *each;
-        const bool is_long =
-            clip.slot == window.source && clip.channel == window.channel && window.end_sample >= clip.end;
-        if (!is_long) {
+        if (clip.slot != window.source || clip.channel != window.channel) break;
+        if (window.end_sample < clip.end) {
             ++each;
             continue;
         }
@@ -162,10 +161,11 @@ void ClipKeeper::keep_random(const std::string& source, const Window& window) {
         std::exponential_distribution<double> seconds(config_.random_per_day / 86'400.0);
         return std::chrono::milliseconds(std::llround(seconds(random_) * 1e3));
     };
-    const auto [next, is_new] = next_random_.try_emplace({window.source, window.channel}, now + wait());
-    if (is_new || now < next->second) return;
-    next->second = now + wait();
-    keep(clip_of(ClipKind::kRandom, source, window, 0, 0));
+    auto& next = next_random_[{window.source, window.channel}];
+    const bool is_first = next == MonotonicTime();
+    if (now < next) return;
+    next = now + wait();
+    if (!is_first) keep(clip_of(ClipKind::kRandom, source, window, 0, 0));
 }
 
 ClipKeeper::Clip ClipKeeper::clip_of(const Event& event) const {

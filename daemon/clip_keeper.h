@@ -1,6 +1,5 @@
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -32,7 +31,6 @@ enum class ClipKind {
     kUncertain,  // a window scored just below a class's threshold
     kRandom,     // by chance alone, so that what is never detected can be found
 };
-inline constexpr std::array kClipKinds = {ClipKind::kEvent, ClipKind::kUncertain, ClipKind::kRandom};
 std::string to_string(ClipKind kind);  // "event", "uncertain", "random"
 
 /// Keeps the sound that people may want to hear or label, and passes all it is told on to another sink. Sound is cut

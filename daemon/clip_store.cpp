@@ -75,14 +75,12 @@ void ClipStore::write(const std::string& wanted, const Sound& sound, const ClipT
     its.clips.push_back({path, fs::last_write_time(path), bytes});
     its.bytes += bytes;
     bytes_ += bytes;
-    ++count_;
 }
 
 // What is there now; what a crash left unfinished goes.
 void ClipStore::scan() {
     groups_.clear();
     bytes_ = 0;
-    count_ = 0;
     for (const auto& entry : fs::recursive_directory_iterator(folder_)) {
         std::error_code error;
         if (!entry.is_regular_file(error)) continue;
@@ -95,7 +93,6 @@ void ClipStore::scan() {
         group.clips.push_back({entry.path(), written, static_cast<std::int64_t>(size)});
         group.bytes += static_cast<std::int64_t>(size);
         bytes_ += static_cast<std::int64_t>(size);
-        ++count_;
     }
     for (auto& [name, group] : groups_)
         group.clips.sort([](const Clip& a, const Clip& b) { return a.written < b.written; });
@@ -129,7 +126,6 @@ bool ClipStore::remove_one() {
         fs::remove(oldest->path);
         group->bytes -= oldest->bytes;
         bytes_ -= oldest->bytes;
-        --count_;
         group->clips.erase(oldest);
         return true;
     }

@@ -39,7 +39,6 @@ class ClipStore {
     void write(const std::string& path, const Sound& sound, const ClipTags& tags);
 
     std::int64_t bytes() const { return bytes_; }
-    std::int64_t clips() const { return count_; }
 
   private:
     struct Clip {
@@ -62,7 +61,6 @@ class ClipStore {
     std::chrono::steady_clock::time_point scanned_{};
     std::map<std::string, Group> groups_;
     std::int64_t bytes_ = 0;
-    std::int64_t count_ = 0;
 };
 
 }  // namespace chorus

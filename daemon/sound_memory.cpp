@@ -65,10 +65,4 @@ Sound SoundMemory::cut(int channel, std::int64_t first, std::int64_t anchor, std
     return sound;
 }
 
-std::int64_t SoundMemory::end_sample(int channel) const {
-    const auto number = static_cast<std::size_t>(channel);
-    const std::lock_guard lock(mutex_);
-    return channels_.size() <= number || channels_[number].empty() ? 0 : channels_[number].back().end_sample();
-}
-
 }  // namespace chorus

@@ -31,9 +31,6 @@ class SoundMemory {
     /// not there.
     Sound cut(int channel, std::int64_t first, std::int64_t anchor, std::int64_t end) const;
 
-    /// The index after the channel's newest sample; 0: none yet.
-    std::int64_t end_sample(int channel) const;
-
   private:
     const std::chrono::milliseconds length_;
     mutable std::mutex mutex_;

@@ -63,6 +63,19 @@ class RecordingAnalyserTest : public testing::Test {
         return lines;
     }
 
+    /// How many outcomes come when it is told to stop at the third.
+    int handed_over(const std::vector<fs::path>& recordings, int threads) {
+        DetectOptions options;
+        options.threads = threads;
+        const FrontEnd front_end(bundle_.front_end);
+        UnevenToneClassifier classifier;
+        RecordingAnalyser analyser(options, bundle_, front_end, classifier);
+        int taken = 0;
+        analyser.analyse(
+            recordings, [&](const RecordingOutcome&) { return ++taken < 3; }, [](double) {});
+        return taken;
+    }
+
     TemporaryFolder folder_;
     const Bundle bundle_ = tone_bundle();
     double heard_seconds_ = 0;
@@ -91,16 +104,11 @@ TEST_F(RecordingAnalyserTest, GivesTheSameForAnyNumberOfThreads) {
 }
 
 TEST_F(RecordingAnalyserTest, HandsOverNothingMoreOnceToldToStop) {
-    std::vector<fs::path> recordings(30, write("again.wav", {noise_with_tones(16'000, 1.5, {})}));
-    DetectOptions options;
-    options.threads = 2;
-    const FrontEnd front_end(bundle_.front_end);
-    ToneClassifier classifier;
-    RecordingAnalyser analyser(options, bundle_, front_end, classifier);
-    int taken = 0;
-    analyser.analyse(
-        recordings, [&](const RecordingOutcome&) { return ++taken < 3; }, [](double) {});
-    EXPECT_EQ(taken, 3);
+    EXPECT_EQ(handed_over(std::vector(30, write("again.wav", {noise_with_tones(16'000, 1.5, {})})), 2), 3);
+}
+
+TEST_F(RecordingAnalyserTest, EndsOnceToldToStopHoweverManyAreLeft) {
+    EXPECT_EQ(handed_over(std::vector(300, folder_.path() / "none.wav"), 4), 3);
 }
 
 TEST(ClassifierPool, LendsNoMoreAtATimeThanItHas) {
@@ -134,19 +142,6 @@ TEST(ClassifierPool, LendsNoMoreAtATimeThanItHas) {
         }
     }
     EXPECT_EQ(counts.most, 2);
-}
-
-TEST_F(RecordingAnalyserTest, EndsWhenNobodyWantsMore) {
-    const std::vector<fs::path> recordings(300, folder_.path() / "none.wav");
-    DetectOptions options;
-    options.threads = 4;
-    const FrontEnd front_end(bundle_.front_end);
-    UnevenToneClassifier classifier;
-    RecordingAnalyser analyser(options, bundle_, front_end, classifier);
-    int taken = 0;
-    analyser.analyse(
-        recordings, [&](const RecordingOutcome&) { return ++taken < 3; }, [](double) {});
-    EXPECT_EQ(taken, 3);
 }
 
 struct FakeClock {
