@@ -32,6 +32,7 @@ struct DetectOptions {
     std::string format = "jsonl";                   // jsonl | csv | raven
     std::string station = "detect";
     std::string device = "auto";
+    Precision precision = Precision::kFloat32;
     int threads = 0;                // that score on a CPU; 0: one a processor
     std::string progress = "auto";  // on stderr: auto (on a terminal) | on | off
     double hop_seconds = 1.0;

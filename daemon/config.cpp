@@ -197,6 +197,12 @@ Config read_config(ConfigSection root, ConfigDepth depth) {
     if (config.device != "auto" && config.device != "cpu" && !cuda) {
         model.fault("device", fmt::format("\"{}\" must be auto, cpu or cuda:N", config.device));
     }
+    const auto precision = model.text("precision", "float32");
+    if (const auto known = precision_of(precision)) {
+        config.precision = *known;
+    } else {
+        model.fault("precision", fmt::format("\"{}\" must be float32 or bfloat16", precision));
+    }
     config.threads = static_cast<int>(model.integer("threads", config.threads, 0, 256));
 
     auto analysis = root.section("analysis");
@@ -365,6 +371,7 @@ std::vector<std::string> keys_that_need_a_restart(const Config& now, const Confi
     };
     compare("station.name", &Config::station);
     compare("model.device", &Config::device);
+    compare("model.precision", &Config::precision);
     compare("model.threads", &Config::threads);
     compare("analysis.max_batch", &Config::max_batch);
     compare("analysis.max_batch_delay_seconds", &Config::max_batch_delay);

@@ -13,6 +13,7 @@
 #include "daemon/position.h"
 #include "daemon/schedule.h"
 #include "model/bundle.h"
+#include "model/classifier.h"
 #include "streaming/audio_block.h"
 #include "streaming/curve.h"
 
@@ -64,6 +65,7 @@ struct Config {
     std::optional<Position> position;
     std::filesystem::path bundle;
     std::string device = "auto";
+    Precision precision = Precision::kFloat32;  // of the network on a CPU
     int threads = 0;  // that score on a CPU, each its own windows; 0: one a processor, at most 16
 
     double hop_seconds = 1.0;

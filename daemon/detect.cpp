@@ -49,7 +49,8 @@ int detect_in_recordings(const DetectOptions& options) {
     set_up_logging("off");  // a recording's failure is said below, once
     const auto bundle = read_bundle(options.bundle);
     const FrontEnd front_end(bundle.front_end);
-    const auto classifier = open_classifier(options.bundle, bundle, {.device = options.device});
+    const auto classifier =
+        open_classifier(options.bundle, bundle, {.device = options.device, .precision = options.precision});
     RecordingAnalyser analyser(options, bundle, front_end, *classifier);
     const auto writer =
         make_event_writer(options.format, std::cout, front_end.parameters().f_min_hz, front_end.parameters().f_max_hz,

@@ -54,6 +54,15 @@ void describe_detect(CLI::App& verb, DetectOptions& options) {
         ->check(CLI::Range(-180.0, 180.0));
     verb.add_option("--station", options.station, "Name in the events")->capture_default_str();
     verb.add_option("--device", options.device, "auto, cpu or cuda:N")->capture_default_str();
+    verb.add_option_function<std::string>(
+            "--precision",
+            [&options](const std::string& name) {
+                const auto known = precision_of(name);
+                if (!known) throw CLI::ValidationError("--precision", name + " is neither float32 nor bfloat16");
+                options.precision = *known;
+            },
+            "Of the network on a CPU: float32, or bfloat16 where the processor has AVX512_BF16")
+        ->default_str("float32");
     verb.add_option("--threads", options.threads, "Windows scored at once on a CPU; 0: one a processor")
         ->check(CLI::Range(0, 256))
         ->capture_default_str();

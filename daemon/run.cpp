@@ -158,7 +158,8 @@ int run_service(const std::filesystem::path& config_path) {
     for (const auto& warning : config.warnings) spdlog::warn("{}", warning);
 
     const FrontEnd front_end(station.bundle.front_end);
-    const auto classifier = open_classifier(config.bundle, station.bundle, {.device = config.device});
+    const auto classifier =
+        open_classifier(config.bundle, station.bundle, {.device = config.device, .precision = config.precision});
     Metrics metrics(config.station);
     metrics.set_model(station.bundle);
     Messaging messaging(config.curve, [&] { metrics.clients_refused.Increment(); });

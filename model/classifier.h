@@ -2,8 +2,10 @@
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 
 namespace chorus {
 
@@ -27,9 +29,16 @@ class Classifier {
     virtual std::unique_ptr<Classifier> for_another_thread() const { return nullptr; }
 };
 
+/// What a network computes with on the CPU.
+enum class Precision {
+    kFloat32,
+    kBfloat16,  // 1x1 convolutions multiply numbers rounded to bfloat16 and sum in float32: two thirds of the time
+};
+
 struct ClassifierOptions {
     std::string device = "auto";  // "auto" | "cpu" | "cuda:N"
     int threads = 0;              // on the CPU, over which the windows of a batch are spread; 0: one
+    Precision precision = Precision::kFloat32;
 };
 
 /// Throws std::runtime_error with one clear line: tensors missing, unknown or of the wrong shape, or a device that is
@@ -37,8 +46,19 @@ struct ClassifierOptions {
 std::unique_ptr<Classifier> make_classifier(const Bundle& bundle, const ClassifierOptions& options);
 
 /// The network of scoring_network.h: no LibTorch. With one thread it allocates nothing while it scores. Throws as
-/// make_classifier() does.
-std::unique_ptr<Classifier> make_cpu_classifier(const Bundle& bundle, int threads);
+/// make_classifier() does, and where the processor lacks what the precision needs.
+std::unique_ptr<Classifier> make_cpu_classifier(const Bundle& bundle, int threads,
+                                                Precision precision = Precision::kFloat32);
+
+/// Whether this machine's processor has what the precision needs.
+bool has_precision(Precision precision);
+
+/// "float32" or "bfloat16"; nothing for anything else.
+inline std::optional<Precision> precision_of(std::string_view name) {
+    if (name == "float32") return Precision::kFloat32;
+    if (name == "bfloat16") return Precision::kBfloat16;
+    return std::nullopt;
+}
 
 /// The same network in LibTorch, on any device: what a GPU runs, and what the other is measured by.
 std::unique_ptr<Classifier> make_torch_classifier(const Bundle& bundle, const ClassifierOptions& options);

@@ -41,7 +41,7 @@ class CpuClassifier final : public Classifier {
 
     std::string description() const override {
         const auto threads = scratches_.size();
-        return fmt::format("Chorus's own network on the CPU ({}{})", ScoringNetwork::instructions(),
+        return fmt::format("Chorus's own network on the CPU ({}{})", network_->instructions(),
                            threads == 1 ? "" : fmt::format(", {} threads", threads));
     }
 
@@ -56,10 +56,10 @@ class CpuClassifier final : public Classifier {
 
 }  // namespace
 
-std::unique_ptr<Classifier> make_cpu_classifier(const Bundle& bundle, int threads) {
+std::unique_ptr<Classifier> make_cpu_classifier(const Bundle& bundle, int threads, Precision precision) {
     auto network =
         std::make_shared<const ScoringNetwork>(bundle.architecture, static_cast<int>(bundle.labels.size()),
-                                               bundle.tensors, bundle.front_end.mels, bundle.front_end.frames());
+                                               bundle.tensors, bundle.front_end.mels, bundle.front_end.frames(), precision);
     return std::make_unique<CpuClassifier>(std::move(network), std::max(threads, 1));
 }
 

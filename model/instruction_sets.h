@@ -7,6 +7,14 @@ namespace chorus {
 inline bool machine_runs_avx2() {
     return __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0;
 }
+
+inline bool machine_runs_avx512() {
+    return machine_runs_avx2() && __builtin_cpu_supports("avx512f") != 0;
+}
+
+inline bool machine_runs_avx512bf16() {
+    return machine_runs_avx512() && __builtin_cpu_supports("avx512bf16") != 0;
+}
 #endif
 
 }  // namespace chorus

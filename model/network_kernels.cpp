@@ -2,12 +2,14 @@
 
 #include "model/network_kernels.h"
 
+#ifdef __AVX512BF16__
+#include <immintrin.h>
+#endif
+
 #include "model/vectors.h"
 
 namespace chorus::CHORUS_KERNELS {
 namespace {
-
-static_assert(kChannelBlock == kLanes);
 
 CHORUS_INLINE Vector at_least_zero(Vector x) {
     return x > 0.0F ? x : Vector{};
@@ -33,7 +35,61 @@ CHORUS_INLINE Vector activate(Vector x, Activation activation) {
 }
 
 // Of a deep 1x1 convolution so many input channels at a time: a panel's part then stays in the first-level cache.
-constexpr int kDepth = 256;
+constexpr int kDepth = 2048 / kLanes;
+
+/// Pixels of a tile of so many vectors: as many as the registers hold, 16 of 256 bits or 32 of 512.
+constexpr int tile_pixels(int vectors) {
+    if (kLanes == 16) return vectors == 3 ? 8 : vectors == 2 ? 12 : 16;
+    return vectors == 3 ? 4 : vectors == 2 ? 6 : 8;
+}
+
+#ifdef __AVX512BF16__
+// Weights and inputs of 1x1 convolutions are rounded to bfloat16, two of consecutive channels in the place of a float;
+// the sums of their products are float32.
+constexpr int kTogether = 2;
+
+CHORUS_INLINE Vector add_products(Vector sum, Vector a, Vector b) {
+    return reinterpret_cast<Vector>(
+        _mm512_dpbf16_ps(reinterpret_cast<__m512>(sum), reinterpret_cast<__m512bh>(a), reinterpret_cast<__m512bh>(b)));
+}
+
+/// A tile's inputs as the products take them.
+template <int kPixels>
+class TileInput {
+  public:
+    TileInput(const float* in, long stride, int depth) {
+        for (int p = 0; p < kPixels; ++p) {
+            for (int i = 0; i < depth; i += kLanes) {
+                const auto rounded = _mm512_cvtneps_pbh(reinterpret_cast<__m512>(load(in + p * stride + i)));
+                __builtin_memcpy(values_ + (p * kDepth + i) / kTogether, &rounded, sizeof rounded);
+            }
+        }
+    }
+    const float* data() const { return values_; }
+    static constexpr long stride() { return kDepth / kTogether; }
+
+  private:
+    alignas(64) float values_[kPixels * kDepth / kTogether];
+};
+#else
+constexpr int kTogether = 1;
+
+CHORUS_INLINE Vector add_products(Vector sum, Vector a, Vector b) {
+    return sum + a * b;
+}
+
+template <int kPixels>
+class TileInput {
+  public:
+    CHORUS_INLINE TileInput(const float* in, long stride, int) : in_(in), stride_(stride) {}
+    CHORUS_INLINE const float* data() const { return in_; }
+    CHORUS_INLINE long stride() const { return stride_; }
+
+  private:
+    const float* in_;
+    long stride_;
+};
+#endif
 
 /// What is done with a tile's sums of products.
 enum class Finish { kStore, kAddResidual, kRelu, kHardswish, kHardsigmoid };
@@ -68,6 +124,7 @@ struct PanelPart {
     long in_stride;
     const float* weights;
     const float* weights_end;
+    int depth;
     const float* base;  // what the products are added to: the bias, or what the part before left in `out`
     long base_stride;
     const float* residual;
@@ -75,13 +132,16 @@ struct PanelPart {
     long out_stride;
 };
 
-// Loops over a tile are unrolled by order: only then does the compiler keep the tile's sums in registers from end to end.
+// Loops over a tile are unrolled by order: only then does the compiler keep the tile's sums in registers from end to
+// end.
 
 /// A tile of kPixels pixels from `pixel` on. Neither inlined nor with a choice after its loop: else the compiler takes
 /// registers from the sums, which need them all.
 template <Finish kFinish, int kPixels, int kVectors>
 __attribute__((noinline)) void multiply_tile(const PanelPart& part, long pixel) {
-    const float* in = part.in + pixel * part.in_stride;
+    const TileInput<kPixels> input(part.in + pixel * part.in_stride, part.in_stride, part.depth);
+    const float* in = input.data();
+    const long in_stride = input.stride();
     Vector sums[kPixels][kVectors];
 #pragma GCC unroll 32
     for (int p = 0; p < kPixels; ++p) {
@@ -94,9 +154,9 @@ __attribute__((noinline)) void multiply_tile(const PanelPart& part, long pixel) 
         for (int v = 0; v < kVectors; ++v) row[v] = load(weights + v * kLanes);
 #pragma GCC unroll 32
         for (int p = 0; p < kPixels; ++p) {
-            const Vector value = all(in[p * part.in_stride]);
+            const Vector value = all(in[p * in_stride]);
 #pragma GCC unroll 32
-            for (int v = 0; v < kVectors; ++v) sums[p][v] += value * row[v];
+            for (int v = 0; v < kVectors; ++v) sums[p][v] = add_products(sums[p][v], value, row[v]);
         }
     }
     const float* base = part.base + pixel * part.base_stride;
@@ -126,56 +186,59 @@ void multiply_rest(const PanelPart& part, int pixel, int left) {
     }
 }
 
-/// Tiles of kPixels pixels, as many as the registers hold.
-template <Finish kFinish, int kPixels, int kVectors>
+template <Finish kFinish, int kVectors>
 void multiply_tiles(const PanelPart& part, int pixels) {
+    constexpr int kPixels = tile_pixels(kVectors);
     int pixel = 0;
     for (; pixel + kPixels <= pixels; pixel += kPixels) multiply_tile<kFinish, kPixels, kVectors>(part, pixel);
     multiply_rest<kFinish, kPixels - 1, kVectors>(part, pixel, pixels - pixel);
 }
 
-template <int kPixels, int kVectors>
+template <int kVectors>
 void multiply(const PanelPart& part, int pixels, Finish finish) {
     switch (finish) {
         case Finish::kStore:
-            return multiply_tiles<Finish::kStore, kPixels, kVectors>(part, pixels);
+            return multiply_tiles<Finish::kStore, kVectors>(part, pixels);
         case Finish::kAddResidual:
-            return multiply_tiles<Finish::kAddResidual, kPixels, kVectors>(part, pixels);
+            return multiply_tiles<Finish::kAddResidual, kVectors>(part, pixels);
         case Finish::kRelu:
-            return multiply_tiles<Finish::kRelu, kPixels, kVectors>(part, pixels);
+            return multiply_tiles<Finish::kRelu, kVectors>(part, pixels);
         case Finish::kHardswish:
-            return multiply_tiles<Finish::kHardswish, kPixels, kVectors>(part, pixels);
+            return multiply_tiles<Finish::kHardswish, kVectors>(part, pixels);
         case Finish::kHardsigmoid:
-            return multiply_tiles<Finish::kHardsigmoid, kPixels, kVectors>(part, pixels);
+            return multiply_tiles<Finish::kHardsigmoid, kVectors>(part, pixels);
     }
 }
 
 void pointwise(const PointwiseLayer& layer, const float* in, int pixels, const float* residual, float* out) {
     const float* panel = layer.weights;
     for (int column = 0; column < layer.out;) {
-        const int columns = panel_columns(layer.out - column);
+        const int vectors = panel_vectors((layer.out - column) / kLanes);
+        const int columns = vectors * kLanes;
         for (int k = 0; k < layer.in; k += kDepth) {
             const int depth = layer.in - k < kDepth ? layer.in - k : kDepth;
-            const float* const weights = panel + static_cast<long>(k) * columns;
-            const PanelPart part{.in = in + k,
-                                 .in_stride = layer.in,
-                                 .weights = weights,
-                                 .weights_end = weights + static_cast<long>(depth) * columns,
-                                 .base = k == 0 ? layer.bias + column : out + column,
-                                 .base_stride = k == 0 ? 0 : layer.out,
-                                 .residual = residual != nullptr ? residual + column : nullptr,
-                                 .out = out + column,
-                                 .out_stride = layer.out};
+            const float* const weights = panel + static_cast<long>(k / kTogether) * columns;
+            const PanelPart part{
+                .in = in + k,
+                .in_stride = layer.in_stride,
+                .weights = weights,
+                .weights_end = weights + static_cast<long>((depth + kTogether - 1) / kTogether) * columns,
+                .depth = depth,
+                .base = k == 0 ? layer.bias + column : out + column,
+                .base_stride = k == 0 ? 0 : layer.out,
+                .residual = residual != nullptr ? residual + column : nullptr,
+                .out = out + column,
+                .out_stride = layer.out};
             const Finish finish = finish_of(layer, k + depth == layer.in, residual != nullptr);
-            if (columns == 24) {
-                multiply<4, 3>(part, pixels, finish);
-            } else if (columns == 16) {
-                multiply<6, 2>(part, pixels, finish);
+            if (vectors == 3) {
+                multiply<3>(part, pixels, finish);
+            } else if (vectors == 2) {
+                multiply<2>(part, pixels, finish);
             } else {
-                multiply<8, 1>(part, pixels, finish);
+                multiply<1>(part, pixels, finish);
             }
         }
-        panel += static_cast<long>(layer.in) * columns;
+        panel += static_cast<long>((layer.in + kTogether - 1) / kTogether) * columns;
         column += columns;
     }
 }
@@ -330,8 +393,9 @@ CHORUS_INLINE void stem_tile(const StemLayer& layer, const float* in, int in_str
 
 template <int kVectors>
 void stem_channels(const StemLayer& layer, const float* in, int in_stride, int width_out, int channel, float* out) {
+    constexpr int kPixels = kLanes == 16 ? 8 : 4;
     int x = 0;
-    for (; x + 4 <= width_out; x += 4) stem_tile<4, kVectors>(layer, in, in_stride, x, channel, out);
+    for (; x + kPixels <= width_out; x += kPixels) stem_tile<kPixels, kVectors>(layer, in, in_stride, x, channel, out);
     for (; x < width_out; ++x) stem_tile<1, kVectors>(layer, in, in_stride, x, channel, out);
 }
 
@@ -354,6 +418,8 @@ void scale(float* data, int pixels, int channels, const float* factors) {
 
 extern const Kernels kernels;
 const Kernels kernels{.instructions = CHORUS_INSTRUCTIONS,
+                      .lanes = kLanes,
+                      .precision = kTogether == 2 ? Precision::kBfloat16 : Precision::kFloat32,
                       .pointwise = pointwise,
                       .depthwise_row = depthwise_row,
                       .stem_row = stem_row,

@@ -1,25 +1,27 @@
 #pragma once
 // The loops in which scoring spends its time, compiled once for each instruction set worth it. Internal to model/.
-// Activations are [pixel, channel]; every number of channels is a multiple of kChannelBlock. One pixel's values are
-// computed in the same order whatever its neighbours are.
+// Activations are [pixel, channel]; every number of channels is padded to a multiple of Kernels::lanes, by channels
+// that are zero. One pixel's values are computed in the same order whatever its neighbours are.
 
+#include <cstdint>
 #include <span>
 
+#include "model/classifier.h"
 #include "model/mobilenet_v3_layers.h"
 
 namespace chorus {
 
-inline constexpr int kChannelBlock = 8;
-
-/// Columns of the panel that begins `left` columns before the end of a 1x1 convolution's weights. A panel is
-/// [in, columns], so that a tile of it times a few pixels stays in the processor's registers.
-constexpr int panel_columns(int left) {
-    if (left == 8) return 8;
-    return left == 16 || left == 32 ? 16 : 24;
+/// Vectors across the panel that begins `left` vectors before the end of a 1x1 convolution's weights. A panel is
+/// [in, vectors * lanes], so that a tile of it times a few pixels stays in the processor's registers; of bfloat16
+/// [in / 2 rounded up, vectors * lanes], each the weights of two input channels, the first in the lower half.
+constexpr int panel_vectors(int left) {
+    if (left == 1) return 1;
+    return left == 2 || left == 4 ? 2 : 3;
 }
 
 struct PointwiseLayer {  // out[p][o] = activation(bias[o] + sum over i of in[p][i] weight[o][i] + residual[p][o])
     int in;
+    int in_stride;  // `in` padded: from a pixel to the next
     int out;
     Activation activation;
     const float* weights;  // panels, one after the other
@@ -28,11 +30,11 @@ struct PointwiseLayer {  // out[p][o] = activation(bias[o] + sum over i of in[p]
 
 struct DepthwiseLayer {
     int channels;
-    int kernel;  // 3 or 5; padded by kernel / 2
-    int stride;  // 1 or 2
+    int kernel;             // 3 or 5; padded by kernel / 2
+    int stride;             // 1 or 2
     Activation activation;  // kRelu or kHardswish
-    const float* weights;  // [channels / kChannelBlock, kernel, kernel, kChannelBlock]
-    const float* bias;     // [channels]
+    const float* weights;   // [channels / lanes, kernel, kernel, lanes]
+    const float* bias;      // [channels]
 };
 
 struct StemLayer {  // one channel in, 3x3, stride 2, hardswish
@@ -43,8 +45,11 @@ struct StemLayer {  // one channel in, 3x3, stride 2, hardswish
 
 struct Kernels {
     const char* instructions;
+    int lanes;            // floats of a vector
+    Precision precision;  // of 1x1 convolutions
 
-    /// A layer with an activation has no residual. in: [pixels, layer.in], residual: [pixels, layer.out] or null, out: [pixels, layer.out].
+    /// A layer with an activation has no residual. in: [pixels, layer.in_stride], residual: [pixels, layer.out] or
+    /// null, out: [pixels, layer.out].
     void (*pointwise)(const PointwiseLayer& layer, const float* in, int pixels, const float* residual, float* out);
 
     /// rows: the layer.kernel input rows [width_in, channels] that one output row [width_out, channels] sees, null
@@ -61,6 +66,10 @@ struct Kernels {
 
 /// All that this machine can run, the fastest first.
 std::span<const Kernels* const> usable_kernels();
-const Kernels& kernels_of_this_machine();
+/// The fastest of the precision; throws std::runtime_error where there are none.
+const Kernels& kernels_of_this_machine(Precision precision);
+
+/// The upper half of the nearest float that needs no more, ties to even; no NaN.
+std::uint16_t to_bfloat16(float value);
 
 }  // namespace chorus

@@ -1,7 +1,8 @@
 #pragma once
 // The network of mobilenet_v3.h for scoring alone, on the CPU and without LibTorch: batch normalisation folded,
 // weights laid out once for the vector units, each block computed a few rows at a time so that what lies between its
-// layers stays in the cache. Scores equal those of the plain network in float32 to 1e-4.
+// layers stays in the cache. Scores equal those of the plain network in float32 to 1e-4; with Precision::kBfloat16 they
+// differ by what its rounding does.
 
 #include <map>
 #include <memory>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "model/bundle.h"
+#include "model/classifier.h"
 
 namespace chorus {
 
@@ -17,9 +19,9 @@ namespace chorus {
 class ScoringNetwork {
   public:
     /// For windows [mels, frames]. Throws std::runtime_error naming the first tensor that is missing, unknown, or of
-    /// the wrong shape or type.
+    /// the wrong shape or type, or that the processor lacks what `precision` needs.
     ScoringNetwork(Architecture architecture, int classes, const std::map<std::string, StoredTensor>& tensors, int mels,
-                   int frames);
+                   int frames, Precision precision = Precision::kFloat32);
     ~ScoringNetwork();
     ScoringNetwork(const ScoringNetwork&) = delete;
     ScoringNetwork& operator=(const ScoringNetwork&) = delete;
@@ -44,7 +46,7 @@ class ScoringNetwork {
     int classes() const { return classes_; }
     std::size_t window_size() const;  // mels * frames
     /// The instruction set it uses, in words.
-    static std::string instructions();
+    std::string instructions() const;
 
   private:
     struct Layers;

@@ -110,7 +110,7 @@ class TorchClassifier final : public Classifier {
 }  // namespace
 
 std::unique_ptr<Classifier> make_classifier(const Bundle& bundle, const ClassifierOptions& options) {
-    if (find_device(options.device).is_cpu()) return make_cpu_classifier(bundle, options.threads);
+    if (find_device(options.device).is_cpu()) return make_cpu_classifier(bundle, options.threads, options.precision);
     return make_torch_classifier(bundle, options);
 }
 

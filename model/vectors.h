@@ -1,15 +1,20 @@
 #pragma once
-// Eight floats at a time, for the files that are compiled once for each instruction set. Everything has internal
-// linkage and no function of the standard library is called, so that no code for one instruction set can be linked in
-// place of another's. Vectors are the compiler's own: on a machine without 256-bit registers it takes two.
+// kLanes floats at a time, for the files that are compiled once for each instruction set: 16 where that has 512-bit
+// registers, else eight. Everything has internal linkage and no function of the standard library is called, so that no
+// code for one instruction set can be linked in place of another's. Vectors are the compiler's own: on a machine
+// without 256-bit registers it takes two.
 
 namespace chorus {
 namespace {
 
-using Vector = float __attribute__((vector_size(32)));
-using IntVector = int __attribute__((vector_size(32)));
-using UnalignedVector = float __attribute__((vector_size(32), aligned(4), may_alias));
+#ifdef __AVX512F__
+constexpr int kLanes = 16;
+#else
 constexpr int kLanes = 8;
+#endif
+using Vector = float __attribute__((vector_size(4 * kLanes)));
+using IntVector = int __attribute__((vector_size(4 * kLanes)));
+using UnalignedVector = float __attribute__((vector_size(4 * kLanes), aligned(4), may_alias));
 
 #define CHORUS_INLINE inline __attribute__((always_inline))
 

@@ -5,6 +5,7 @@
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 
+#include "model/classifier.h"
 #include "trainer/dataset.h"
 #include "trainer/layouts.h"
 #include "trainer/progress.h"
@@ -19,6 +20,7 @@ struct EvaluateOptions {
     std::optional<Subset> subset = Subset::kTest;  // nothing: all clips
     int resamples = 1000;                          // of the recordings, for intervals; 0: none
     int threads = 1;
+    Precision precision = Precision::kFloat32;  // of the network
 };
 
 /// Scores a dataset's clips with a bundle. Classes are matched by code; those that only one of the two knows are listed

@@ -1,8 +1,8 @@
 // Drives the project's networks for tests/benchmarks/peers.py.
 //   network_runner make large|small CLASSES HOP BUNDLE   writes a bundle of known weights
 //   network_runner run BUNDLE WINDOWS                    WINDOWS: float32 [n, mels, frames], n windows to score
-// `run` answers each line "own|libtorch BATCH THREADS" on stdin with the milliseconds that one batch took, and "scores"
-// with those of the last batch.
+// `run` answers each line "own|bfloat16|libtorch BATCH THREADS" on stdin with the milliseconds that one batch took, and
+// "scores" with those of the last batch.
 
 #include <fmt/format.h>
 
@@ -57,8 +57,9 @@ void run(const std::string& bundle_path, const std::string& windows_path) {
         }
         auto& classifier = classifiers[fmt::format("{} {}", engine, threads)];
         if (!classifier) {
-            classifier = engine == "own" ? make_cpu_classifier(bundle, threads)
-                                         : make_torch_classifier(bundle, {.device = "cpu", .threads = threads});
+            classifier = engine == "libtorch"
+                             ? make_torch_classifier(bundle, {.device = "cpu", .threads = threads})
+                             : make_cpu_classifier(bundle, threads, precision_of(engine).value_or(Precision::kFloat32));
         }
         scores.resize(batch * classifier->classes());
         const auto start = std::chrono::steady_clock::now();
@@ -71,8 +72,7 @@ void run(const std::string& bundle_path, const std::string& windows_path) {
 }  // namespace
 }  // namespace chorus
 
-int main(int argc, char** argv)
-try {
+int main(int argc, char** argv) try {
     const std::vector<std::string> words(argv + 1, argv + argc);
     if (words.size() == 5 && words[0] == "make") {
         chorus::make(words[1], std::stoi(words[2]), std::stoi(words[3]), words[4]);

@@ -50,6 +50,15 @@ TEST(Config, TheShippedExampleIsValidAndHoldsTheDefaults) {
     EXPECT_EQ(example.status_interval, defaults.status_interval);
     EXPECT_EQ(example.http_listen, defaults.http_listen);
     EXPECT_EQ(example.device, defaults.device);
+    EXPECT_EQ(example.precision, defaults.precision);
+}
+
+TEST(Config, KnowsTwoPrecisions) {
+    const std::string head = "[station]\nname = 'a'\n[model]\nbundle = 'm'\nprecision = ";
+    const std::string tail = "\n[[source]]\nname = 's'\nalsa = 'hw:0'\n";
+    EXPECT_EQ(parse_config(head + "'bfloat16'" + tail, "c.toml").precision, Precision::kBfloat16);
+    EXPECT_THAT(faults_of(head + "'half'" + tail),
+                ElementsAre("c.toml:5: model.precision: \"half\" must be float32 or bfloat16"));
 }
 
 TEST(Config, SaysFiveFaultsAtOnce) {

@@ -71,6 +71,30 @@ INSTANTIATE_TEST_SUITE_P(Sizes, ScoringNetworkShapes,
                                          Shape{kLarge, 3, 33, 47}, Shape{kSmall, 9, 80, 30}, Shape{kLarge, 8, 7, 5},
                                          Shape{kSmall, 2, 1, 1}, Shape{kSmall, 5, 512, 17}));
 
+TEST(ScoringNetwork, RoundsTo16BitsAndScoresNearly) {
+    if (!has_precision(Precision::kBfloat16)) GTEST_SKIP() << "this processor has no AVX512_BF16";
+    const Shape shape{kLarge, 42, 128, 376};
+    const auto tensors = weights_of(shape);
+    const ScoringNetwork network(shape.architecture, shape.classes, tensors, shape.mels, shape.frames,
+                                 Precision::kBfloat16);
+    EXPECT_THAT(network.instructions(), HasSubstr("bfloat16"));
+    ScoringNetwork::Scratch scratch(network);
+    const auto window = formula_input(network.window_size());
+    std::vector<float> scores(42);
+    network.score(window, scores, scratch);
+    const auto wanted = plain_scores(shape, tensors, window);
+    double apart = 0;
+    for (std::size_t i = 0; i < scores.size(); ++i) apart = std::max(apart, std::abs(double{scores[i]} - wanted[i]));
+    EXPECT_LT(apart, 0.02);
+    EXPECT_GT(apart, 1e-5) << "nothing was rounded";
+}
+
+TEST(ScoringNetwork, SaysThatTheProcessorLacksAPrecision) {
+    if (has_precision(Precision::kBfloat16)) GTEST_SKIP() << "this processor has AVX512_BF16";
+    EXPECT_THROW(ScoringNetwork(kSmall, 3, formula_weights(kSmall, 3), 128, 188, Precision::kBfloat16),
+                 std::runtime_error);
+}
+
 TEST(ScoringNetwork, ThreadsShareItAndAgree) {
     const auto tensors = formula_weights(kSmall, 7);
     const ScoringNetwork network(kSmall, 7, tensors, 128, 94);
@@ -114,7 +138,9 @@ TEST(ScoringNetwork, SaysWhichTensorIsWrong) {
     EXPECT_EQ(refusal([](auto& t) { t.erase("features.3.block.1.1.running_var"); }),
               "tensor features.3.block.1.1.running_var is missing");
     EXPECT_EQ(refusal([](auto& t) { t["extra"] = t["head.bias"]; }), "tensor extra is unknown to the network");
-    EXPECT_EQ(refusal([](auto& t) { t["head.bias"].shape = {1, 3}; }),
+    EXPECT_EQ(refusal([](auto& t) {
+                  t["head.bias"].shape = {1, 3};
+              }),
               "tensor head.bias has shape [1, 3], the network wants [3]");
     EXPECT_EQ(refusal([](auto& t) { t["head.bias"].bytes.resize(8); }), "tensor head.bias holds 2 values");
     EXPECT_EQ(refusal([](auto& t) { t["head.bias"].type = TensorType::kInt64; }),

@@ -128,6 +128,16 @@ CLI::App* add_evaluate(CLI::App& app, Arguments& arguments) {
     verb->add_option("--model", arguments.evaluate.model, "Bundle")->required();
     verb->add_option("--dataset", arguments.evaluate.dataset, kDatasetHelp)->required();
     verb->add_option("--report", arguments.evaluate.report, kReportHelp);
+    verb->add_option_function<std::string>(
+            "--inference-precision",
+            [&arguments](const std::string& name) {
+                const auto known = precision_of(name);
+                if (!known)
+                    throw CLI::ValidationError("--inference-precision", name + " is neither float32 nor bfloat16");
+                arguments.evaluate.precision = *known;
+            },
+            "Of the network: float32, or bfloat16 where the processor has AVX512_BF16")
+        ->default_str("float32");
     verb->add_option("--subset", arguments.subset, "Which clips")
         ->check(CLI::IsMember({"train", "test", "all"}))
         ->capture_default_str();
