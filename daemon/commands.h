@@ -33,7 +33,7 @@ struct DetectOptions {
     std::string station = "detect";
     std::string device = "auto";
     Precision precision = Precision::kFloat32;
-    int threads = 0;                // that score on a CPU; 0: one a processor
+    int threads = 0;                // that score on a CPU; 0: as many as processors, and two
     std::string progress = "auto";  // on stderr: auto (on a terminal) | on | off
     double hop_seconds = 1.0;
     int min_windows = 1;

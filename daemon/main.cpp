@@ -63,7 +63,7 @@ void describe_detect(CLI::App& verb, DetectOptions& options) {
             },
             "Of the network on a CPU: float32, or bfloat16 where the processor has AVX512_BF16")
         ->default_str("float32");
-    verb.add_option("--threads", options.threads, "Windows scored at once on a CPU; 0: one a processor")
+    verb.add_option("--threads", options.threads, "Windows scored at once on a CPU; 0: as many as processors, and two")
         ->check(CLI::Range(0, 256))
         ->capture_default_str();
     verb.add_option("--progress", options.progress, "How far it is, on stderr: auto (if that is a terminal), on or off")

@@ -36,6 +36,11 @@ class Collector : public DetectionSink {
     std::vector<Event> events;
 };
 
+// Two more than processors: some wait for theirs, which a front-end has, while others could go on.
+std::size_t default_classifiers() {
+    return std::max(1U, std::thread::hardware_concurrency()) + 2;
+}
+
 // A topic-safe name for a file.
 std::string source_name(const fs::path& path) {
     std::string name = path.stem().string().substr(0, 64);
@@ -70,8 +75,8 @@ RecordingAnalyser::RecordingAnalyser(const DetectOptions& options, const Bundle&
                                      Classifier& classifier)
     : bundle_(bundle),
       front_end_(front_end),
-      classifiers_(classifier, options.threads > 0 ? static_cast<std::size_t>(options.threads)
-                                                   : std::max(1U, std::thread::hardware_concurrency())) {
+      classifiers_(classifier,
+                   options.threads > 0 ? static_cast<std::size_t>(options.threads) : default_classifiers()) {
     config_.station = options.station;
     config_.hop_seconds = options.hop_seconds;
     config_.detection.min_windows = options.min_windows;

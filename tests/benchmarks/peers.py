@@ -4,8 +4,9 @@
     tests/benchmarks/peers.py [--runner build/release/tests/benchmarks/network_runner] [--bundle FILE] [--rounds 20]
 
 Makes a virtual environment (Debian: python3-venv) in build/peers on its first run (onnxruntime, openvino, onnx,
-numpy, safetensors from PyPI, 0.4 GB) and goes on inside it. With --torch it has torch and torchvision from PyPI, too
-(several GB): then torchvision's own MobileNetV3 runs with the bundle's weights, eager and compiled.
+numpy, safetensors from PyPI, 0.4 GB) and goes on inside it. With --torch it has torch, torchvision and litert-torch from
+PyPI, too (several GB): then torchvision's own MobileNetV3 runs with the bundle's weights, eager, compiled, and in LiteRT,
+which was TensorFlow Lite.
 
 The ONNX graph is torchvision's MobileNetV3 with the pooling and head of model/mobilenet_v3.h, made from the bundle's
 tensors; batch normalisation is left to each engine to fold. Without --bundle: Large with 42 classes on 128 x 376, and
@@ -29,7 +30,7 @@ import venv
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 ENVIRONMENT = ROOT / "build" / "peers"
 PACKAGES = ["numpy", "onnx", "onnxruntime", "openvino", "safetensors"]
-TORCH_PACKAGES = ["torch", "torchvision"]
+TORCH_PACKAGES = ["torch", "torchvision", "litert-torch"]
 COMPARED = [(1, 1), (8, 2)]  # batch, threads
 ROUNDED = "chorus, bfloat16"
 
@@ -211,8 +212,27 @@ def torch_engine(tensors, large, windows, threads, compiled):
     return timed(work), work, torch.__version__
 
 
-def compare(arguments, bundle, name):
-    import numpy
+def lite_rt(tensors, large, windows, threads, folder):
+    import ai_edge_litert
+    import litert_torch
+    import torch
+    from ai_edge_litert.interpreter import Interpreter
+    path = os.path.join(folder, f"network-{len(windows)}.tflite")
+    litert_torch.convert(torchvision_network(tensors, large), (torch.tensor(windows),)).export(path)
+    interpreter = Interpreter(model_path=path, num_threads=threads)
+    interpreter.allocate_tensors()
+    place = interpreter.get_input_details()[0]["index"]
+    out = interpreter.get_output_details()[0]["index"]
+
+    def work():
+        interpreter.set_tensor(place, windows)
+        interpreter.invoke()
+        return interpreter.get_tensor(out)
+    return timed(work), work, ai_edge_litert.__version__
+
+
+def read_network(bundle):
+    """Tensors, mels, frames, and whether it is Large."""
     from safetensors import safe_open
     with safe_open(bundle, "numpy") as file:
         metadata = file.metadata()
@@ -221,6 +241,12 @@ def compare(arguments, bundle, name):
     mels = front_end["mels"]
     frames = int(front_end["window_seconds"] * front_end["sample_rate_hz"] + 0.5) // front_end["hop"] + 1
     large = metadata["architecture"] == "mobilenet_v3_large"
+    return tensors, mels, frames, large
+
+
+def compare(arguments, bundle, name):
+    import numpy
+    tensors, mels, frames, large = read_network(bundle)
     windows = numpy.random.default_rng(1).random((8, 1, mels, frames), dtype=numpy.float32)
     with tempfile.TemporaryDirectory() as folder:
         onnx_path = os.path.join(folder, "network.onnx")
@@ -239,6 +265,7 @@ def compare(arguments, bundle, name):
             if arguments.torch:
                 makers["torch"] = lambda: torch_engine(tensors, large, part, threads, False)
                 makers["torch.compile"] = lambda: torch_engine(tensors, large, part, threads, True)
+                makers["LiteRT"] = lambda: lite_rt(tensors, large, part, threads, folder)
             left_out = []
             for engine, make in makers.items():
                 try:
