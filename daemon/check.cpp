@@ -42,8 +42,12 @@ std::unique_ptr<Classifier> open_classifier(const std::filesystem::path& path, c
 int check_configuration(const std::filesystem::path& config) {
     const auto station = load_station(config);
     for (const auto& warning : station.config.warnings) std::cerr << warning << '\n';
+    const auto say = [](const std::string& line) { std::cerr << line << '\n'; };
     const auto classifier = open_classifier(station.config.bundle, station.bundle,
-                                            {.device = station.config.device, .precision = station.config.precision});
+                                            {.device = station.config.device,
+                                             .precision = station.config.precision,
+                                             .max_batch = station.config.max_batch,
+                                             .on_fault = say});
     std::cout << fmt::format("{}: ok: station {}, {} source(s), model {} ({}, {} classes) on {}\n", config.string(),
                              station.config.station, station.config.sources.size(), station.bundle.id,
                              to_string(station.bundle.architecture), station.bundle.labels.size(),

@@ -201,8 +201,12 @@ Config read_config(ConfigSection root, ConfigDepth depth) {
     if (const auto known = precision_of(precision)) {
         config.precision = *known;
     } else {
-        model.fault("precision", fmt::format("\"{}\" must be float32 or bfloat16", precision));
+        model.fault("precision", fmt::format("\"{}\" must be float32, bfloat16 or float16", precision));
     }
+    if (config.device == "cpu" && config.precision == Precision::kFloat16)
+        model.fault("precision", "float16 is for a GPU, and device is \"cpu\"");
+    if (cuda && config.precision == Precision::kBfloat16)
+        model.fault("precision", fmt::format("bfloat16 is for a CPU, and device is \"{}\"", config.device));
     config.threads = static_cast<int>(model.integer("threads", config.threads, 0, 256));
 
     auto analysis = root.section("analysis");

@@ -65,7 +65,7 @@ struct Config {
     std::optional<Position> position;
     std::filesystem::path bundle;
     std::string device = "auto";
-    Precision precision = Precision::kFloat32;  // of the network on a CPU
+    Precision precision = Precision::kFloat32;
     int threads = 0;  // that score on a CPU, each its own windows; 0: one a processor, at most 16
 
     double hop_seconds = 1.0;

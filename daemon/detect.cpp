@@ -49,14 +49,14 @@ int detect_in_recordings(const DetectOptions& options) {
     set_up_logging("off");  // a recording's failure is said below, once
     const auto bundle = read_bundle(options.bundle);
     const FrontEnd front_end(bundle.front_end);
-    const auto classifier =
-        open_classifier(options.bundle, bundle, {.device = options.device, .precision = options.precision});
+    DetectProgress progress(std::cerr, progress_style(options.progress));
+    const auto say = [&](const std::string& line) { progress.say([&] { std::cerr << "chorusd: " << line << '\n'; }); };
+    const auto classifier = open_classifier(
+        options.bundle, bundle, {.device = options.device, .precision = options.precision, .on_fault = say});
     RecordingAnalyser analyser(options, bundle, front_end, *classifier);
     const auto writer =
         make_event_writer(options.format, std::cout, front_end.parameters().f_min_hz, front_end.parameters().f_max_hz,
                           {.prior = options.activity_prior > 0.0, .group = options.group_seconds > 0.0});
-    DetectProgress progress(std::cerr, progress_style(options.progress));
-    const auto say = [&](const std::string& line) { progress.say([&] { std::cerr << "chorusd: " << line << '\n'; }); };
     int failed = 0;
     std::vector<fs::path> recordings;
     for (const auto& given : options.recordings) {

@@ -58,10 +58,10 @@ void describe_detect(CLI::App& verb, DetectOptions& options) {
             "--precision",
             [&options](const std::string& name) {
                 const auto known = precision_of(name);
-                if (!known) throw CLI::ValidationError("--precision", name + " is neither float32 nor bfloat16");
+                if (!known) throw CLI::ValidationError("--precision", name + " is none of float32, bfloat16 and float16");
                 options.precision = *known;
             },
-            "Of the network on a CPU: float32, or bfloat16 where the processor has AVX512_BF16")
+            "Of the network: float32; on a CPU that has AVX512_BF16 bfloat16; on a GPU float16")
         ->default_str("float32");
     verb.add_option("--threads", options.threads, "Windows scored at once on a CPU; 0: as many as processors, and two")
         ->check(CLI::Range(0, 256))

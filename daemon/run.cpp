@@ -158,9 +158,14 @@ int run_service(const std::filesystem::path& config_path) {
     for (const auto& warning : config.warnings) spdlog::warn("{}", warning);
 
     const FrontEnd front_end(station.bundle.front_end);
-    const auto classifier =
-        open_classifier(config.bundle, station.bundle, {.device = config.device, .precision = config.precision});
     Metrics metrics(config.station);
+    const auto on_fault = [&](const std::string& line) {
+        spdlog::error("{}", line);
+        metrics.inference_errors.Increment();
+    };
+    const auto classifier = open_classifier(
+        config.bundle, station.bundle,
+        {.device = config.device, .precision = config.precision, .max_batch = config.max_batch, .on_fault = on_fault});
     metrics.set_model(station.bundle);
     Messaging messaging(config.curve, [&] { metrics.clients_refused.Increment(); });
     Feed feed(feed_options(config), messaging, station.bundle, metrics);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -29,20 +30,27 @@ class Classifier {
     virtual std::unique_ptr<Classifier> for_another_thread() const { return nullptr; }
 };
 
-/// What a network computes with on the CPU.
+/// What a network computes with.
 enum class Precision {
     kFloat32,
-    kBfloat16,  // 1x1 convolutions multiply numbers rounded to bfloat16 and sum in float32: two thirds of the time
+    kFloat16,   // on a GPU alone
+    kBfloat16,  // on a CPU alone: 1x1 convolutions multiply numbers rounded to bfloat16 and sum in float32: two thirds
+                // of the time
 };
 
 struct ClassifierOptions {
     std::string device = "auto";  // "auto" | "cpu" | "cuda:N"
     int threads = 0;              // on the CPU, over which the windows of a batch are spread; 0: one
     Precision precision = Precision::kFloat32;
+    // Of a GPU alone:
+    int max_batch = 16;  // it has memory for so many windows at once
+    /// It ran short of memory, or is lost: one line that says what becomes of the scoring, from the thread that scores.
+    std::function<void(const std::string& line)> on_fault = [](const std::string&) {};
 };
 
 /// Throws std::runtime_error with one clear line: tensors missing, unknown or of the wrong shape, or a device that is
-/// not there. A CPU's is make_cpu_classifier()'s.
+/// not there or fails; "auto" then takes the CPU. A CPU's is make_cpu_classifier()'s, a GPU's
+/// make_torch_classifier()'s.
 std::unique_ptr<Classifier> make_classifier(const Bundle& bundle, const ClassifierOptions& options);
 
 /// The network of scoring_network.h: no LibTorch. With one thread it allocates nothing while it scores. Throws as
@@ -53,14 +61,16 @@ std::unique_ptr<Classifier> make_cpu_classifier(const Bundle& bundle, int thread
 /// Whether this machine's processor has what the precision needs.
 bool has_precision(Precision precision);
 
-/// "float32" or "bfloat16"; nothing for anything else.
+/// "float32", "float16" or "bfloat16"; nothing for anything else.
 inline std::optional<Precision> precision_of(std::string_view name) {
     if (name == "float32") return Precision::kFloat32;
+    if (name == "float16") return Precision::kFloat16;
     if (name == "bfloat16") return Precision::kBfloat16;
     return std::nullopt;
 }
 
-/// The same network in LibTorch, on any device: what a GPU runs, and what the other is measured by.
+/// The same network in LibTorch, on any device: what a GPU runs, and what the other is measured by. Scores in batches,
+/// as device_classifier.h tells; with a GPU lost, on `threads` of the CPU, 0 being all processors.
 std::unique_ptr<Classifier> make_torch_classifier(const Bundle& bundle, const ClassifierOptions& options);
 
 /// LibTorch's version and whether CUDA is there, for --version.

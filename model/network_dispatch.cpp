@@ -50,6 +50,7 @@ const Kernels* fastest(Precision precision) {
 
 const Kernels& kernels_of_this_machine(Precision precision) {
     const auto* const kernels = fastest(precision);
+    if (precision == Precision::kFloat16) throw std::runtime_error("float16 is for a GPU, and the CPU scores");
     if (kernels == nullptr) throw std::runtime_error("this processor has no instructions for bfloat16 (AVX512_BF16)");
     return *kernels;
 }

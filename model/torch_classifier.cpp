@@ -5,12 +5,17 @@
 #include <algorithm>
 #include <charconv>
 #include <stdexcept>
+#include <thread>
 
 #include "model/classifier.h"
+#include "model/device_classifier.h"
 #include "model/mobilenet_v3.h"
 
 namespace chorus {
 namespace {
+
+constexpr double kFloat32Tolerance = 1e-3;  // between scores of a GPU and of the CPU
+constexpr double kFloat16Tolerance = 0.02;
 
 std::runtime_error no_device(const std::string& device, const std::string& reason) {
     return std::runtime_error("device \"" + device + "\": " + reason);
@@ -34,88 +39,121 @@ torch::Device find_device(const std::string& name) {
     return {torch::kCUDA, static_cast<torch::DeviceIndex>(index)};
 }
 
-MobileNetV3 load_network(const Bundle& bundle, torch::Device device) {
+torch::ScalarType type_of(Precision precision) {
+    if (precision == Precision::kBfloat16) throw std::runtime_error("bfloat16 is for a CPU, and a GPU scores");
+    return precision == Precision::kFloat16 ? torch::kFloat16 : torch::kFloat32;
+}
+
+MobileNetV3 load_network(const Bundle& bundle, torch::Device device, torch::ScalarType precision) {
     MobileNetV3 network(
         MobileNetOptions{.architecture = bundle.architecture, .classes = static_cast<int>(bundle.labels.size())});
     load_weights(network, bundle.tensors);
     network->eval();
     fold_batch_norm(network);
-    network->to(device);
+    network->to(device, precision);
     return network;
 }
 
-class TorchClassifier final : public Classifier {
+// CUDA's libraries and driver have words of their own for it.
+bool is_out_of_memory(const c10::Error& error) {
+    const std::string_view what = error.what_without_backtrace();
+    return dynamic_cast<const c10::OutOfMemoryError*>(&error) != nullptr || what.find("out of memory") != what.npos ||
+           what.find("ALLOC_FAILED") != what.npos;
+}
+
+[[noreturn]] void rethrow(const c10::Error& error) {
+    const std::string what = error.what_without_backtrace();
+    const auto line = what.substr(0, what.find('\n'));  // what follows is for LibTorch's own developers
+    if (is_out_of_memory(error)) throw OutOfDeviceMemory(line);
+    throw std::runtime_error(line);
+}
+
+class TorchNetwork final : public DeviceNetwork {
   public:
-    TorchClassifier(const Bundle& bundle, const ClassifierOptions& options)
-        : device_(find_device(options.device)),
-          threads_(std::max(options.threads, 1)),
-          mels_(bundle.front_end.mels),
-          frames_(bundle.front_end.frames()),
-          classes_(bundle.labels.size()),
-          network_(load_network(bundle, device_)) {
-        const std::vector<float> silence(bundle.front_end.feature_size(), 0.0F);
-        const std::span<const float> window = silence;
-        std::vector<float> scores(classes_);
-        score({&window, 1}, scores);
+    TorchNetwork(const Bundle& bundle, torch::Device device, torch::ScalarType precision, std::int64_t max_batch,
+                 int threads) try
+        : device_(device), precision_(precision), threads_(threads), network_(load_network(bundle, device, precision)) {
+        // TensorFloat-32 has 10 bits of the 23.
+        at::globalContext().setAllowTF32CuDNN(false);
+        at::globalContext().setAllowTF32CuBLAS(false);
+        const torch::InferenceMode inference;
+        const auto shape = {max_batch, std::int64_t{1}, std::int64_t{bundle.front_end.mels},
+                            std::int64_t{bundle.front_end.frames()}};
+        const auto on_host = torch::TensorOptions(torch::kFloat32).pinned_memory(device.is_cuda());
+        windows_ = torch::empty(shape, on_host);
+        device_windows_ = torch::zeros(shape, torch::TensorOptions(torch::kFloat32).device(device));
+        scores_ = torch::empty({max_batch, static_cast<std::int64_t>(bundle.labels.size())}, on_host);
+    } catch (const c10::Error& error) {
+        rethrow(error);
     }
 
-    void score(std::span<const std::span<const float>> windows, std::span<float> scores) override {
-        if (scores.size() != windows.size() * classes_) throw std::invalid_argument("no room for the scores");
+    void score(std::span<const std::span<const float>> windows, std::size_t size, std::span<float> scores) override
+        try {
         // LibTorch keeps this number a thread, and the scoring thread need not be the one that made the classifier.
         if (at::get_num_threads() != threads_) at::set_num_threads(threads_);
         const torch::InferenceMode inference;
-        if (device_.is_cuda()) {
-            if (!windows.empty()) score_batch(windows, scores);
-            return;
-        }
-        // One by one: convolutions choose their algorithm, and so the last bits, by the size of the batch.
-        for (std::size_t i = 0; i < windows.size(); ++i) {
-            score_batch(windows.subspan(i, 1), scores.subspan(i * classes_, classes_));
-        }
+        const auto count = static_cast<std::int64_t>(windows.size());
+        float* out = windows_.data_ptr<float>();
+        for (const auto& window : windows) out = std::ranges::copy(window, out).out;
+        device_windows_.narrow(0, 0, count).copy_(windows_.narrow(0, 0, count), /*non_blocking=*/true);
+        const auto batch = device_windows_.narrow(0, 0, static_cast<std::int64_t>(size)).to(precision_);
+        const auto output = torch::sigmoid(network_->forward(batch).to(torch::kFloat32));
+        scores_.narrow(0, 0, count).copy_(output.narrow(0, 0, count), /*non_blocking=*/true);
+        if (device_.is_cuda()) torch::cuda::synchronize(device_.index());
+        std::ranges::copy(std::span(scores_.data_ptr<float>(), scores.size()), scores.begin());
+    } catch (const c10::Error& error) {
+        rethrow(error);
     }
 
-    std::size_t classes() const override { return classes_; }
-
-    // On the CPU a window fills the caches by itself.
-    bool gains_from_batches() const override { return device_.is_cuda(); }
     std::string description() const override {
-        const auto library = fmt::format("LibTorch {}", TORCH_VERSION);
-        if (device_.is_cuda()) return fmt::format("{} on {}", library, device_.str());
-        return fmt::format("{} on the CPU, {} {}", library, threads_, threads_ == 1 ? "thread" : "threads");
+        const auto* const precision = precision_ == torch::kFloat16 ? "float16" : "float32";
+        if (device_.is_cuda()) return fmt::format("LibTorch {} on {} in {}", TORCH_VERSION, device_.str(), precision);
+        return fmt::format("LibTorch {} on the CPU in {}, {} {}", TORCH_VERSION, precision, threads_,
+                           threads_ == 1 ? "thread" : "threads");
     }
 
   private:
-    void score_batch(std::span<const std::span<const float>> windows, std::span<float> scores) {
-        const auto count = static_cast<std::int64_t>(windows.size());
-        auto input = torch::empty({count, 1, mels_, frames_}, torch::kFloat32);
-        float* out = input.data_ptr<float>();
-        for (const auto& window : windows) {
-            if (window.size() != static_cast<std::size_t>(mels_ * frames_)) {
-                throw std::invalid_argument("a window does not have the network's size");
-            }
-            out = std::ranges::copy(window, out).out;
-        }
-        const auto output = torch::sigmoid(network_->forward(input.to(device_))).to(torch::kCPU).contiguous();
-        std::ranges::copy(std::span(output.data_ptr<float>(), scores.size()), scores.begin());
-    }
-
     torch::Device device_;
+    torch::ScalarType precision_;
     int threads_;
-    std::int64_t mels_;
-    std::int64_t frames_;
-    std::size_t classes_;
     MobileNetV3 network_;
+    // Room for the largest batch, [batch, 1, mel, frame] and [batch, class]. The host's is pinned for a GPU, which then
+    // copies by itself while this thread goes on to start the network's layers.
+    torch::Tensor windows_;
+    torch::Tensor device_windows_;
+    torch::Tensor scores_;
 };
+
+int all_processors() {
+    return static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1U, 16U));
+}
 
 }  // namespace
 
 std::unique_ptr<Classifier> make_classifier(const Bundle& bundle, const ClassifierOptions& options) {
     if (find_device(options.device).is_cpu()) return make_cpu_classifier(bundle, options.threads, options.precision);
-    return make_torch_classifier(bundle, options);
+    try {
+        return make_torch_classifier(bundle, options);
+    } catch (const std::exception& error) {
+        if (options.device != "auto") throw;
+        options.on_fault(fmt::format("there is a GPU, the CPU scores all the same: {}", error.what()));
+        const bool half = options.precision == Precision::kFloat16;
+        return make_cpu_classifier(bundle, options.threads, half ? Precision::kFloat32 : options.precision);
+    }
 }
 
 std::unique_ptr<Classifier> make_torch_classifier(const Bundle& bundle, const ClassifierOptions& options) {
-    return std::make_unique<TorchClassifier>(bundle, options);
+    const auto device = find_device(options.device);
+    const auto precision = type_of(options.precision);
+    auto cpu = make_cpu_classifier(bundle, options.threads > 0 ? options.threads : all_processors());
+    auto network =
+        std::make_unique<TorchNetwork>(bundle, device, precision, options.max_batch, std::max(options.threads, 1));
+    return std::make_unique<DeviceClassifier>(
+        std::move(network), std::move(cpu),
+        DeviceClassifier::Options{.window_size = bundle.front_end.feature_size(),
+                                  .max_batch = static_cast<std::size_t>(options.max_batch),
+                                  .tolerance = precision == torch::kFloat16 ? kFloat16Tolerance : kFloat32Tolerance,
+                                  .on_fault = options.on_fault});
 }
 
 std::string torch_description() {

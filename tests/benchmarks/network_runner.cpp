@@ -58,7 +58,7 @@ void run(const std::string& bundle_path, const std::string& windows_path) {
         auto& classifier = classifiers[fmt::format("{} {}", engine, threads)];
         if (!classifier) {
             classifier = engine == "libtorch"
-                             ? make_torch_classifier(bundle, {.device = "cpu", .threads = threads})
+                             ? make_torch_classifier(bundle, {.device = "cpu", .threads = threads, .max_batch = 1})
                              : make_cpu_classifier(bundle, threads, precision_of(engine).value_or(Precision::kFloat32));
         }
         scores.resize(batch * classifier->classes());

@@ -53,12 +53,20 @@ TEST(Config, TheShippedExampleIsValidAndHoldsTheDefaults) {
     EXPECT_EQ(example.precision, defaults.precision);
 }
 
-TEST(Config, KnowsTwoPrecisions) {
-    const std::string head = "[station]\nname = 'a'\n[model]\nbundle = 'm'\nprecision = ";
-    const std::string tail = "\n[[source]]\nname = 's'\nalsa = 'hw:0'\n";
-    EXPECT_EQ(parse_config(head + "'bfloat16'" + tail, "c.toml").precision, Precision::kBfloat16);
-    EXPECT_THAT(faults_of(head + "'half'" + tail),
-                ElementsAre("c.toml:5: model.precision: \"half\" must be float32 or bfloat16"));
+TEST(Config, KnowsThreePrecisionsEachForItsDevice) {
+    const auto config = [](const std::string& keys) {
+        return "[station]\nname = 'a'\n[model]\nbundle = 'm'\n" + keys + "[[source]]\nname = 's'\nalsa = 'hw:CARD=A'\n";
+    };
+    EXPECT_EQ(parse_config(config(""), "c.toml").precision, Precision::kFloat32);
+    EXPECT_EQ(parse_config(config("precision = 'bfloat16'\n"), "c.toml").precision, Precision::kBfloat16);
+    EXPECT_EQ(parse_config(config("device = 'cuda:0'\nprecision = 'float16'\n"), "c.toml").precision,
+              Precision::kFloat16);
+    EXPECT_THAT(faults_of(config("precision = 'half'\n")),
+                ElementsAre("c.toml:5: model.precision: \"half\" must be float32, bfloat16 or float16"));
+    EXPECT_THAT(faults_of(config("device = 'cpu'\nprecision = 'float16'\n")),
+                ElementsAre("c.toml:6: model.precision: float16 is for a GPU, and device is \"cpu\""));
+    EXPECT_THAT(faults_of(config("device = 'cuda:0'\nprecision = 'bfloat16'\n")),
+                ElementsAre("c.toml:6: model.precision: bfloat16 is for a CPU, and device is \"cuda:0\""));
 }
 
 TEST(Config, SaysFiveFaultsAtOnce) {
@@ -153,7 +161,8 @@ TEST(Config, LetsALaunchSayWhetherItIsLive) {
     EXPECT_EQ(live(""), std::nullopt);
     EXPECT_EQ(live("live = true\n"), true);
     EXPECT_EQ(live("live = false\n"), false);
-    EXPECT_THAT(faults_of(head + "alsa = 'hw:CARD=A'\nlive = true\n"), ElementsAre(HasSubstr("live: is for launch only")));
+    EXPECT_THAT(faults_of(head + "alsa = 'hw:CARD=A'\nlive = true\n"),
+                ElementsAre(HasSubstr("live: is for launch only")));
 }
 
 TEST(Config, RefusesToPublishBeyondLoopback) {

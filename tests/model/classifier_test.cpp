@@ -3,41 +3,12 @@
 
 #include "model/bundle.h"
 #include "model/classifier.h"
-#include "tests/model/formula_weights.h"
+#include "tests/model/scoring.h"
 
 namespace chorus {
 namespace {
 
 using testing::HasSubstr;
-
-Bundle small_bundle(TensorType type = TensorType::kFloat32) {
-    Bundle bundle;
-    bundle.architecture = Architecture::kMobileNetV3Small;
-    bundle.labels = {{.code = "A", .name = {}, .group = {}},
-                     {.code = "B", .name = {}, .group = {}},
-                     {.code = "C", .name = {}, .group = {}}};
-    bundle.thresholds = {0.5F, 0.5F, 0.5F};
-    bundle.tensors = formula_weights(bundle.architecture, 3, type);
-    return bundle;
-}
-
-std::vector<std::vector<float>> windows_of(const Bundle& bundle, std::size_t count) {
-    const auto size = bundle.front_end.feature_size();
-    const auto all = formula_input(size * count);
-    std::vector<std::vector<float>> windows;
-    for (std::size_t i = 0; i < count; ++i) {
-        windows.emplace_back(all.begin() + static_cast<std::ptrdiff_t>(i * size),
-                             all.begin() + static_cast<std::ptrdiff_t>((i + 1) * size));
-    }
-    return windows;
-}
-
-std::vector<float> score(Classifier& classifier, std::span<const std::vector<float>> windows) {
-    std::vector<std::span<const float>> spans(windows.begin(), windows.end());
-    std::vector<float> scores(windows.size() * classifier.classes());
-    classifier.score(spans, scores);
-    return scores;
-}
 
 TEST(Classifier, ScoresAreTheNetworksSigmoid) {
     const auto bundle = small_bundle();
@@ -80,7 +51,8 @@ TEST(Classifier, NoWindowsGiveNoScores) {
     EXPECT_TRUE(score(*classifier, {}).empty());
     EXPECT_EQ(classifier->classes(), 3U);
     EXPECT_THAT(classifier->description(), HasSubstr("network on the CPU"));
-    EXPECT_THAT(make_torch_classifier(small_bundle(), {.device = "cpu"})->description(), HasSubstr("LibTorch"));
+    const auto torch = make_torch_classifier(small_bundle(), {.device = "cpu", .max_batch = 2});
+    EXPECT_THAT(torch->description(), HasSubstr("on the CPU in float32, 1 thread, at most 2 windows at once"));
 }
 
 TEST(Classifier, ScoresAreTheSameBitsOnAnyNumberOfThreads) {
@@ -100,10 +72,12 @@ TEST(Classifier, ScoresAreTheSameBitsOnAnyNumberOfThreads) {
 
 TEST(Classifier, LibTorchGivesTheSameScores) {
     const auto bundle = small_bundle();
-    const auto windows = windows_of(bundle, 2);
+    const auto windows = windows_of(bundle, 7);
     const auto own = score(*make_classifier(bundle, {.device = "cpu"}), windows);
-    const auto torch = score(*make_torch_classifier(bundle, {.device = "cpu"}), windows);
-    for (std::size_t i = 0; i < own.size(); ++i) EXPECT_NEAR(own[i], torch[i], 1e-4);
+    for (const int max_batch : {1, 4, 16}) {  // 7 windows: one by one, 4 and 3 of 4, 7 of 8
+        const auto torch = score(*make_torch_classifier(bundle, {.device = "cpu", .max_batch = max_batch}), windows);
+        for (std::size_t i = 0; i < own.size(); ++i) EXPECT_NEAR(own[i], torch[i], 1e-4) << i << " in " << max_batch;
+    }
 }
 
 TEST(Classifier, SaysInOneLineWhyItCannotBeMade) {
@@ -120,6 +94,8 @@ TEST(Classifier, SaysInOneLineWhyItCannotBeMade) {
         EXPECT_EQ(refusal(bundle, device), "device \"" + device + "\": is none of auto, cpu and cuda:N");
     }
     EXPECT_THAT(refusal(bundle, "cuda:99"), HasSubstr("device \"cuda:99\": "));
+    EXPECT_THROW(make_torch_classifier(bundle, {.precision = Precision::kBfloat16}), std::runtime_error);
+    EXPECT_THROW(make_classifier(bundle, {.device = "cpu", .precision = Precision::kFloat16}), std::runtime_error);
     auto broken = bundle;
     broken.tensors.erase("head.bias");
     EXPECT_EQ(refusal(broken, "cpu"), "tensor head.bias is missing");
