@@ -169,7 +169,8 @@ Metrics::Metrics(const std::string& station)
           *registry_, station, "chorus_sound_to_publish_seconds",
           "From the arrival of a window's last sample to its event's being handed to ZeroMQ", kSecondsBuckets)),
       inference_errors(
-          counter(*registry_, station, "chorus_inference_errors_total", "Batches the classifier or a GPU failed on")),
+          counter(*registry_, station, "chorus_inference_errors_total", "Batches the classifier failed on")),
+      gpu_faults(counter(*registry_, station, "chorus_gpu_faults_total", "Times the GPU was short of memory or lost")),
       messages_published(counter(*registry_, station, "chorus_messages_published_total", "Messages handed to ZeroMQ")),
       messages_dropped(counter(*registry_, station, "chorus_messages_dropped_total",
                                "Messages dropped because the feed fell behind")),

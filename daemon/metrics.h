@@ -34,6 +34,7 @@ class Metrics {
     prometheus::Histogram& top_score;        // the highest score of each window
     prometheus::Histogram& sound_to_publish_seconds;
     prometheus::Counter& inference_errors;
+    prometheus::Counter& gpu_faults;
     prometheus::Counter& messages_published;
     prometheus::Counter& messages_dropped;  // scores
     prometheus::Counter& events_grouped;

@@ -161,7 +161,7 @@ int run_service(const std::filesystem::path& config_path) {
     Metrics metrics(config.station);
     const auto on_fault = [&](const std::string& line) {
         spdlog::error("{}", line);
-        metrics.inference_errors.Increment();
+        metrics.gpu_faults.Increment();
     };
     const auto classifier = open_classifier(
         config.bundle, station.bundle,

@@ -52,6 +52,9 @@ void DeviceClassifier::warm_up() {
             if (size == 1) throw;
             go_on_below(size, error.what());
             continue;
+        } catch (...) {
+            leave_device();
+            throw;
         }
         compare(batch, wanted);
     }
@@ -116,7 +119,11 @@ void DeviceClassifier::go_on_below(std::size_t size, const std::string& reason) 
 
 void DeviceClassifier::give_up(const std::string& reason) {
     options_.on_fault(fmt::format("{}: lost, the CPU scores from now on: {}", device_->description(), reason));
-    // Left alone for good: to give back what it holds would ask the lost device again.
+    leave_device();
+}
+
+// For good: to give back what it holds would ask the lost device again, and end the process where it fails.
+void DeviceClassifier::leave_device() {
     static_cast<void>(device_.release());
 }
 

@@ -57,6 +57,7 @@ class DeviceClassifier final : public Classifier {
     std::size_t size_for(std::size_t windows) const;
     void go_on_below(std::size_t size, const std::string& reason);
     void give_up(const std::string& reason);
+    void leave_device();
 
     const Options options_;
     std::unique_ptr<DeviceNetwork> device_;  // null once it is lost

@@ -22,7 +22,7 @@ std::runtime_error no_device(const std::string& device, const std::string& reaso
 }
 
 torch::Device find_device(const std::string& name) {
-    const auto available = torch::cuda::is_available() ? torch::cuda::device_count() : 0;
+    const auto available = torch::cuda::is_available() ? static_cast<unsigned>(torch::cuda::device_count()) : 0U;
     if (name == "cpu") return torch::kCPU;
     if (name == "auto") return available > 0 ? torch::Device(torch::kCUDA, 0) : torch::Device(torch::kCPU);
 

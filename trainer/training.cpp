@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstring>
 #include <nlohmann/json.hpp>
+#include <type_traits>
 #include <utility>
 
 #include "model/mobilenet_v3.h"
@@ -117,6 +118,16 @@ std::vector<torch::optim::OptimizerParamGroup> parameter_groups(MobileNetV3& net
     return groups;
 }
 
+/// By what an optimiser finds its state of a parameter: its address, and before LibTorch 2 the text of that.
+template <typename States>
+typename States::key_type state_key(const States&, const torch::Tensor& parameter) {
+    if constexpr (std::is_same_v<typename States::key_type, std::string>) {
+        return c10::str(parameter.unsafeGetTensorImpl());
+    } else {
+        return parameter.unsafeGetTensorImpl();
+    }
+}
+
 std::map<std::string, StoredTensor> store_optimiser(const MobileNetV3& network, torch::optim::AdamW& optimiser) {
     std::map<std::string, StoredTensor> stored;
     const auto store = [&](const std::string& name, const torch::Tensor& value) {
@@ -125,8 +136,9 @@ std::map<std::string, StoredTensor> store_optimiser(const MobileNetV3& network, 
                                        value.sizes().vec(), TensorType::kFloat32));
     };
     for (const auto& item : network->named_parameters()) {
-        const auto found = optimiser.state().find(c10::guts::to_string(item.value().unsafeGetTensorImpl()));
-        if (found == optimiser.state().end()) continue;
+        auto& states = optimiser.state();
+        const auto found = states.find(state_key(states, item.value()));
+        if (found == states.end()) continue;
         auto& state = static_cast<torch::optim::AdamWParamState&>(*found->second);
         store(item.key() + "/mean", state.exp_avg());
         store(item.key() + "/square", state.exp_avg_sq());
@@ -155,7 +167,8 @@ void load_optimiser(const std::map<std::string, StoredTensor>& stored, const Mob
         std::int64_t count = 0;
         std::memcpy(&count, stored.at(item.key() + "/steps").bytes.data(), sizeof count);
         state->step(count);
-        optimiser.state()[c10::guts::to_string(item.value().unsafeGetTensorImpl())] = std::move(state);
+        auto& states = optimiser.state();
+        states[state_key(states, item.value())] = std::move(state);
     }
 }
 

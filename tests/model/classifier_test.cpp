@@ -80,6 +80,17 @@ TEST(Classifier, LibTorchGivesTheSameScores) {
     }
 }
 
+TEST(Classifier, LibTorchScoresNearlyTheSameInHalfPrecision) {
+    if (TORCH_VERSION_MAJOR < 2) GTEST_SKIP() << "LibTorch 1 has no half precision on the CPU";
+    const auto bundle = read_bundle(CHORUS_STARTER);
+    const auto windows = windows_of(bundle, 3);
+    const auto own = score(*make_classifier(bundle, {.device = "cpu"}), windows);
+    const auto half =
+        score(*make_torch_classifier(bundle, {.device = "cpu", .precision = "float16", .max_batch = 4}), windows);
+    EXPECT_LT(apart(half, own), 0.02);
+    EXPECT_GT(apart(half, own), 1e-6) << "float32";
+}
+
 TEST(Classifier, SaysInOneLineWhyItCannotBeMade) {
     const auto refusal = [](const Bundle& bundle, const std::string& device) -> std::string {
         try {

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <limits>
 #include <optional>
+#include <utility>
 
 namespace chorus {
 namespace {
@@ -186,6 +187,10 @@ TEST_F(DeviceClassifierTest, RefusesADeviceThatScoresOtherwiseThanTheCpu) {
     device_.off = 0;
     device_.room = 0;
     EXPECT_EQ(refusal(), "tried to allocate too much");
+    EXPECT_TRUE(std::exchange(device_.given_back, false));
+    device_.lost_after = 0;
+    EXPECT_EQ(refusal(), "it fell off the bus");
+    EXPECT_FALSE(device_.given_back);
 }
 
 TEST_F(DeviceClassifierTest, TakesNoWrongSizeForALoss) {

@@ -3,8 +3,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <algorithm>
-#include <cmath>
 #include <cstdlib>
 
 #include "tests/model/scoring.h"
@@ -33,14 +31,6 @@ class Gpu : public testing::Test {
 
 std::vector<float> score_on_cpu(const Bundle& bundle, std::span<const std::vector<float>> windows) {
     return score(*make_cpu_classifier(bundle, 1), windows);
-}
-
-/// By how much two lists of scores differ at most.
-double apart(std::span<const float> scores, std::span<const float> wanted) {
-    double most = scores.size() == wanted.size() ? 0 : 1;
-    for (std::size_t i = 0; i < std::min(scores.size(), wanted.size()); ++i)
-        most = std::max(most, std::abs(double{scores[i]} - double{wanted[i]}));
-    return most;
 }
 
 TEST_F(Gpu, ScoresAsTheCpuDoesInBatchesOfAnySize) {

@@ -1,6 +1,8 @@
 #pragma once
 // Bundles and windows known by formula, and their scores.
 
+#include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <span>
 #include <vector>
@@ -42,6 +44,14 @@ inline std::vector<float> score(Classifier& classifier, std::span<const std::vec
     std::vector<float> scores(windows.size() * classifier.classes());
     classifier.score(spans, scores);
     return scores;
+}
+
+/// By how much two lists of scores differ at most.
+inline double apart(std::span<const float> scores, std::span<const float> wanted) {
+    double most = scores.size() == wanted.size() ? 0 : 1;
+    for (std::size_t i = 0; i < std::min(scores.size(), wanted.size()); ++i)
+        most = std::max(most, std::abs(double{scores[i]} - double{wanted[i]}));
+    return most;
 }
 
 }  // namespace chorus
