@@ -33,9 +33,9 @@ class Classifier {
 /// What a network computes with.
 enum class Precision {
     kFloat32,
-    kFloat16,   // on a GPU alone
-    kBfloat16,  // on a CPU alone: 1x1 convolutions multiply numbers rounded to bfloat16 and sum in float32: two thirds
-                // of the time
+    kFloat16,  // on a GPU alone
+    /// On a CPU alone: 1x1 convolutions multiply numbers rounded to bfloat16 and sum in float32, in two thirds of the time.
+    kBfloat16,
 };
 
 struct ClassifierOptions {
