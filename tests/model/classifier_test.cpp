@@ -86,7 +86,7 @@ TEST(Classifier, LibTorchScoresNearlyTheSameInHalfPrecision) {
     const auto windows = windows_of(bundle, 3);
     const auto own = score(*make_classifier(bundle, {.device = "cpu"}), windows);
     const auto half =
-        score(*make_torch_classifier(bundle, {.device = "cpu", .precision = "float16", .max_batch = 4}), windows);
+        score(*make_torch_classifier(bundle, {.device = "cpu", .precision = Precision::kFloat16, .max_batch = 4}), windows);
     EXPECT_LT(apart(half, own), 0.02);
     EXPECT_GT(apart(half, own), 1e-6) << "float32";
 }
