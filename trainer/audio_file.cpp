@@ -56,6 +56,10 @@ SndfileHandle open(const std::filesystem::path& path, SF_INFO& info) {
 
 }  // namespace
 
+std::string decoder_version() {
+    return sf_version_string();
+}
+
 AudioInfo read_audio_info(const std::filesystem::path& path) {
     SF_INFO info{};
     open(path, info);

@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <optional>
+#include <string>
 #include <vector>
 
 namespace chorus {
@@ -20,6 +21,9 @@ struct AudioInfo {
 
 /// What a recording's header says. Throws as read_audio() does.
 AudioInfo read_audio_info(const std::filesystem::path& path);
+
+/// The library that decodes, with its version.
+std::string decoder_version();
 
 /// What one call may bring into memory.
 inline constexpr double kMaxAudioSeconds = 3600.0;

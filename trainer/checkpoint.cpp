@@ -1,11 +1,8 @@
 #include "trainer/checkpoint.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <array>
-#include <cerrno>
 #include <cstring>
 #include <fstream>
 #include <iterator>
@@ -15,35 +12,12 @@
 #include <string_view>
 #include <utility>
 
+#include "trainer/durable_file.h"
+
 namespace chorus {
 namespace {
 
 using nlohmann::json;
-
-void write_durably(const std::filesystem::path& path, std::span<const std::byte> bytes) {
-    const auto fail = [&] { throw std::runtime_error(fmt::format("{}: {}", path.string(), std::strerror(errno))); };
-    const auto beside = path.string() + ".new";
-    const int file = open(beside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    if (file < 0) fail();
-    bool good = true;
-    while (good && !bytes.empty()) {
-        const auto written = write(file, bytes.data(), bytes.size());
-        if (written > 0)
-            bytes = bytes.subspan(static_cast<std::size_t>(written));
-        else
-            good = written < 0 && errno == EINTR;
-    }
-    good = good && fsync(file) == 0;
-    const int error = errno;
-    close(file);
-    errno = error;
-    if (!good || rename(beside.c_str(), path.c_str()) != 0) {
-        const int reason = errno;
-        unlink(beside.c_str());
-        errno = reason;
-        fail();
-    }
-}
 
 StoredTensor store_order(const std::vector<std::size_t>& order) {
     StoredTensor stored{.type = TensorType::kInt64, .shape = {static_cast<std::int64_t>(order.size())}, .bytes = {}};

@@ -159,6 +159,7 @@ void read_data(ConfigSection section, DataOptions& data) {
     read_number(section, "test_share", data.test_share, 0.0, 1.0);
     read_int(section, "test_fold", data.test_fold, 1, 1000);
     data.strict = section.flag("strict", data.strict);
+    data.cache = section.text("cache", data.cache.string());
 }
 
 void read_thresholds(ConfigSection section, ThresholdOptions& thresholds) {

@@ -57,7 +57,8 @@ json evaluate(const EvaluateOptions& options, Progress& progress) {
         throw std::runtime_error(
             fmt::format("{}: the bundle knows none of the dataset's classes", options.model.string()));
 
-    const auto features = load_features(front_end, dataset, options.threads, progress);
+    const auto features =
+        load_features(front_end, dataset, {.threads = options.threads, .cache = options.data.cache}, progress);
     refuse_left_out(dataset, options.data);
     std::vector<std::size_t> rows(features.size());
     for (std::size_t i = 0; i < rows.size(); ++i) rows[i] = i;

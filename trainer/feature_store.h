@@ -1,47 +1,43 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
+#include <memory>
 #include <span>
+#include <string>
 #include <vector>
-
-#include "model/front_end.h"
-#include "trainer/dataset.h"
 
 namespace chorus {
 
-/// Log-mel features of many clips in memory, normalised a window at a time, as half precision (2 bytes a value: half
-/// the memory at 0.05 dB). Const after construction and shared by any number of threads.
+/// Features as IEEE halves (2 bytes a value: half the memory at 0.05 dB), rounded to nearest even.
+std::vector<std::uint16_t> to_halves(std::span<const float> features);
+
+/// Log-mel features of many clips, normalised a window at a time, as halves in memory or mapped from a file. Const once
+/// all rows are added, and then shared by any number of threads.
 class FeatureStore {
   public:
-    FeatureStore(int mels, int frames, std::size_t rows);
+    FeatureStore(int mels, int frames) : mels_(mels), frames_(frames) {}
 
     int mels() const { return mels_; }
     int frames() const { return frames_; }
-    std::size_t size() const { return rows_; }
-
-    /// features: [mels, frames].
-    void set(std::size_t row, std::span<const float> features);
-    void get(std::size_t row, std::span<float> features) const;
-
-    /// Keeps the rows given, in ascending order.
-    void keep(std::span<const std::size_t> rows);
-
-  private:
+    std::size_t size() const { return rows_.size(); }
     std::size_t row_size() const { return static_cast<std::size_t>(mels_) * static_cast<std::size_t>(frames_); }
 
+    /// row: [mels, frames].
+    void add(std::shared_ptr<const std::uint16_t> row) { rows_.push_back(std::move(row)); }
+    void get(std::size_t row, std::span<float> features) const;
+
+  private:
     int mels_;
     int frames_;
-    std::size_t rows_;
-    std::vector<std::uint16_t> values_;  // IEEE half, [rows, mels, frames]
+    std::vector<std::shared_ptr<const std::uint16_t>> rows_;  // each owns all that was made in one go with it
 };
 
-using OnFeatureProgress = std::function<void(std::size_t done, std::size_t of)>;
+/// Of windows of one recording that were made in one go.
+struct RunFeatures {
+    std::vector<std::string> left_out;          // why a window has no row; empty where it has
+    std::shared_ptr<const std::uint16_t> rows;  // [windows that have one, mels, frames]
 
-/// Row i belongs to dataset.clips[i]. Clips whose sound can't be read, is silent, or is shorter or longer than the
-/// window move to dataset.left_out. Windows of a recording that follow one another are read and resampled in one go.
-/// `on_progress` is called by the calling thread alone. Throws std::runtime_error when no clip is left.
-FeatureStore compute_features(const FrontEnd& front_end, Dataset& dataset, int threads,
-                              const OnFeatureProgress& on_progress = {});
+    std::size_t row_count() const;
+};
 
 }  // namespace chorus

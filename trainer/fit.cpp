@@ -208,7 +208,8 @@ json fit(const FitOptions& given, Progress& progress) {
     auto dataset = read_dataset(options.dataset, options.data, options.front_end.window_seconds);
     const auto species = species_of(options.dataset);
     beginning.labelled = beginning.parent ? adopt_classes(dataset, *beginning.parent) : all_of(dataset.classes);
-    const auto features = load_features(front_end, dataset, options.training.threads, progress);
+    const auto features =
+        load_features(front_end, dataset, {.threads = options.training.threads, .cache = options.data.cache}, progress);
     refuse_left_out(dataset, options.data);
     const double feature_seconds = seconds_since(began);
     const auto split = split_by_recording(dataset);

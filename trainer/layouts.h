@@ -27,6 +27,7 @@ struct DataOptions {
     double test_share = 0.2;            // of the recordings of a data set that doesn't name its subsets
     int test_fold = 5;                  // of ESC-50
     bool strict = false;                // left out: nothing, or it fails
+    std::filesystem::path cache = {};   // folder of features (feature_cache.h); empty: none
 
     bool operator==(const DataOptions&) const = default;
 };

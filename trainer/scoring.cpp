@@ -42,10 +42,11 @@ std::vector<std::uint32_t> recordings_of(const Dataset& dataset, std::span<const
     return recordings;
 }
 
-FeatureStore load_features(const FrontEnd& front_end, Dataset& dataset, int threads, Progress& progress) {
+FeatureStore load_features(const FrontEnd& front_end, Dataset& dataset, const FeatureOptions& options,
+                           Progress& progress) {
     progress.begin("features", dataset.clips.size(), "clips");
     auto features =
-        compute_features(front_end, dataset, threads, [&](std::size_t done, std::size_t) { progress.update(done); });
+        compute_features(front_end, dataset, options, [&](std::size_t done, std::size_t) { progress.update(done); });
     progress.update(features.size());
     progress.finish();
     say_what_was_left_out(dataset.left_out);

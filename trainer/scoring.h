@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "model/classifier.h"
+#include "trainer/compute_features.h"
 #include "trainer/dataset.h"
 #include "trainer/evaluation.h"
 #include "trainer/feature_store.h"
@@ -20,7 +21,8 @@ ScoreTable score_clips(Classifier& classifier, const FeatureStore& features, con
 std::vector<std::uint32_t> recordings_of(const Dataset& dataset, std::span<const std::size_t> rows);
 
 /// compute_features() with its progress shown and a line on stderr for what had to be left out.
-FeatureStore load_features(const FrontEnd& front_end, Dataset& dataset, int threads, Progress& progress);
+FeatureStore load_features(const FrontEnd& front_end, Dataset& dataset, const FeatureOptions& options,
+                           Progress& progress);
 
 /// The first few with their reasons, the rest as a number.
 void say_what_was_left_out(std::span<const LeftOut> left_out);

@@ -101,6 +101,9 @@ void add_configuration(CLI::App& verb, Arguments& arguments) {
     verb.add_flag_callback(
         "--strict", [&arguments] { arguments.settings.emplace_back("data.strict", "true"); },
         "Fail if anything of the data set can't be used, instead of leaving it out");
+    verb.add_option_function<std::string>(
+        "--cache", [&arguments](const std::string& folder) { arguments.settings.emplace_back("data.cache", folder); },
+        "Folder that keeps features from one run to the next");
     verb.add_option("--threads", arguments.threads, "Threads; results are the same bits for the same number")
         ->check(CLI::Range(1, 1024))
         ->capture_default_str();
