@@ -203,12 +203,7 @@ void FrameBatch::flush() {
 
 namespace {
 
-struct Extremes {
-    float lowest;
-    float highest;
-};
-
-Extremes extremes_of(std::span<const float* const> columns, std::size_t mels) {
+WindowScale extremes_of(std::span<const float* const> columns, std::size_t mels) {
     constexpr std::size_t kLanes = 16;  // independent minima and maxima, so that the compiler can use vectors
     std::array<float, kLanes> low;
     std::array<float, kLanes> high;
@@ -229,7 +224,8 @@ Extremes extremes_of(std::span<const float* const> columns, std::size_t mels) {
 }
 
 /// A clip's columns, computed and joined.
-void columns_of_clip(const FrontEnd& front_end, std::span<const float> clip, Scale scale, std::span<float> features) {
+WindowScale columns_of_clip(const FrontEnd& front_end, std::span<const float> clip, Scale scale,
+                            std::span<float> features) {
     const auto& p = front_end.parameters();
     if (clip.size() != static_cast<std::size_t>(p.window_samples()) || features.size() != p.feature_size()) {
         throw std::invalid_argument("FrontEnd::log_mel wants one window of samples and room for its features");
@@ -246,7 +242,7 @@ void columns_of_clip(const FrontEnd& front_end, std::span<const float> clip, Sca
         pointers[frame] = columns.data() + frame * mels;
     }
     batch.flush();
-    join_columns(pointers, mels, scale, features);
+    return join_columns(pointers, mels, scale, features);
 }
 
 }  // namespace
@@ -255,16 +251,18 @@ void FrontEnd::log_mel(std::span<const float> clip, std::span<float> features) c
     columns_of_clip(*this, clip, Scale::kDecibels, features);
 }
 
-void features_of_clip(const FrontEnd& front_end, std::span<const float> clip, std::span<float> features) {
-    columns_of_clip(front_end, clip, Scale::kMinMax, features);
+WindowScale features_of_clip(const FrontEnd& front_end, std::span<const float> clip, std::span<float> features) {
+    return columns_of_clip(front_end, clip, Scale::kMinMax, features);
 }
 
-void join_columns(std::span<const float* const> columns, std::size_t mels, Scale scale, std::span<float> features) {
-    Extremes span{.lowest = 0, .highest = 1};
+WindowScale join_columns(std::span<const float* const> columns, std::size_t mels, Scale scale,
+                         std::span<float> features) {
+    WindowScale span{.lowest_db = 0, .highest_db = 1};
     if (scale == Scale::kMinMax) span = extremes_of(columns, mels);
-    const float range = span.highest > span.lowest ? span.highest - span.lowest : 1;
+    const float range = span.highest_db > span.lowest_db ? span.highest_db - span.lowest_db : 1;
     sound_kernels_of_this_machine().normalise(columns.data(), static_cast<int>(columns.size()), static_cast<int>(mels),
-                                              span.lowest, range, features.data());
+                                              span.lowest_db, range, features.data());
+    return span;
 }
 
 }  // namespace chorus

@@ -56,9 +56,16 @@ class FrontEnd {
     std::unique_ptr<const Tables> tables_;
 };
 
+/// What 0 and 1 of a normalised window are.
+struct WindowScale {
+    float lowest_db = 0.0F;
+    float highest_db = 0.0F;
+    bool operator==(const WindowScale&) const = default;
+};
+
 /// log_mel(), then min-max over this one window: what a network is fed. A window's input never depends on its
 /// neighbours; a constant window becomes all zero.
-void features_of_clip(const FrontEnd& front_end, std::span<const float> clip, std::span<float> features);
+WindowScale features_of_clip(const FrontEnd& front_end, std::span<const float> clip, std::span<float> features);
 
 /// The log-mel windows of one unbroken stretch of one channel. Used by one thread at a time.
 /// Sound comes in blocks of any size at the source's rate; positions are samples at the model's rate, from 0 at the

@@ -12,6 +12,7 @@
 namespace chorus {
 
 class FrontEnd;
+struct WindowScale;
 
 // Bounds of one window's work, for parameters that come from a file.
 constexpr int kMaxFrames = 65536;
@@ -40,7 +41,8 @@ class FrameBatch {
 
 enum class Scale { kDecibels, kMinMax };
 
-/// One pointer a frame to its mels values in dB -> [mels, frames].
-void join_columns(std::span<const float* const> columns, std::size_t mels, Scale scale, std::span<float> features);
+/// One pointer a frame to its mels values in dB -> [mels, frames]. Returns what 0 and 1 of them are.
+WindowScale join_columns(std::span<const float* const> columns, std::size_t mels, Scale scale,
+                         std::span<float> features);
 
 }  // namespace chorus

@@ -1,17 +1,25 @@
 #pragma once
 // What happens to a training window before the network sees it: a circular shift in time and masks, as Mix2 does
-// (arXiv 2403.09598). Works on normalised features [mels, frames] in 0..1.
+// (arXiv 2403.09598), and before them a gain and a background. Works on normalised features [mels, frames] in 0..1.
+//
+// A window is normalised between its own lowest and highest dB, so a gain would change nothing but for the floor of the
+// logarithm: what lies at the floor stays there (the lowest mel of the usual front-end always does), and all else moves
+// against it. Backgrounds are added to a clip's power, mel by mel and frame by frame: what their sum has on average,
+// as phases are unknown. For both, the store keeps which dB 0 and 1 of each window are.
 
+#include <cstddef>
+#include <optional>
 #include <span>
 #include <vector>
 
+#include "model/front_end.h"
 #include "trainer/random.h"
 
 namespace chorus {
 
 enum class AugmentationScope {
-    kSample,  // every window has its own shift and masks
-    kBatch,   // one shift and one set of masks for a whole batch, as Mix2's reference does
+    kSample,  // every window has draws of its own
+    kBatch,   // one shift, one set of masks and so on for a whole batch, as Mix2's reference does
 };
 
 struct AugmentationParameters {
@@ -19,7 +27,11 @@ struct AugmentationParameters {
     int frequency_masks = 3;
     int frequency_mask_width = 10;  // mels
     int time_masks = 6;
-    int time_mask_width = 30;  // frames
+    int time_mask_width = 30;               // frames
+    double gain_db = 0.0;                   // a clip becomes louder or quieter by at most so much, evenly drawn
+    double background_share = 0.5;          // of the clips that get a background, where there are any
+    double background_lowest_snr_db = 0.0;  // mean power of clip over that of background, evenly drawn in dB
+    double background_highest_snr_db = 20.0;
     AugmentationScope scope = AugmentationScope::kSample;
 };
 
@@ -30,17 +42,32 @@ struct Mask {
 
 struct Augmentation {
     int shift = 0;  // frames to the right; what leaves comes back on the left
-    std::vector<Mask> mels;
-    std::vector<Mask> frames;
+    std::vector<Mask> mels = {};
+    std::vector<Mask> frames = {};
+    float gain_db = 0.0F;
+    std::optional<std::size_t> background = {};  // which
+    float background_snr_db = 0.0F;
 };
 
 /// A mask's width is floor(U * limit) and its start floor(U * (size - width)), U uniform in [0, 1): torchaudio's
 /// FrequencyMasking and TimeMasking. A limit above the size is the size.
 Mask draw_mask(int limit, int size, Random& random);
 
-Augmentation draw_augmentation(const AugmentationParameters& parameters, int mels, int frames, Random& random);
+/// backgrounds: how many there are. What is switched off draws nothing.
+Augmentation draw_augmentation(const AugmentationParameters& parameters, int mels, int frames, std::size_t backgrounds,
+                               Random& random);
 
-/// in, out: [mels, frames], not the same memory. Masked values are 0.
+/// A normalised window, and which dB its 0 and 1 are.
+struct ScaledWindow {
+    std::span<float> features;
+    WindowScale scale;
+};
+
+/// Gives the clip the gain, and a background where `augmentation` has one, then normalises it anew. floor_db: of the
+/// front-end's logarithm.
+void change_sound(const Augmentation& augmentation, const ScaledWindow& background, float floor_db, ScaledWindow& clip);
+
+/// Shift and masks. in, out: [mels, frames], not the same memory. Masked values are 0.
 void augment(const Augmentation& augmentation, int mels, int frames, std::span<const float> in, std::span<float> out);
 
 }  // namespace chorus

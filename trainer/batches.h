@@ -3,6 +3,8 @@
 
 #include <torch/torch.h>
 
+#include <cmath>
+
 #include "trainer/training.h"
 
 namespace chorus {
@@ -25,22 +27,37 @@ class BatchMaker {
     Batch augmented(std::span<const std::size_t> rows, const AugmentationParameters& parameters, Random& random) const {
         const int mels = data_.features.mels();
         const int frames = data_.features.frames();
+        const auto backgrounds = data_.background != nullptr ? data_.background->size() : 0;
         std::vector<Augmentation> draws;
         for (std::size_t i = 0; i < rows.size(); ++i) {
             if (i > 0 && parameters.scope == AugmentationScope::kBatch)
                 draws.push_back(draws.front());
             else
-                draws.push_back(draw_augmentation(parameters, mels, frames, random));
+                draws.push_back(draw_augmentation(parameters, mels, frames, backgrounds, random));
         }
         return make(rows, [&](std::size_t index, std::size_t row, std::span<float> out) {
             thread_local std::vector<float> window;
             window.resize(out.size());
             data_.features.get(row, window);
+            if (draws[index].gain_db != 0.0F || draws[index].background) sound(draws[index], row, window);
             augment(draws[index], mels, frames, window, out);
         });
     }
 
   private:
+    void sound(const Augmentation& draw, std::size_t row, std::span<float> window) const {
+        thread_local std::vector<float> noise;
+        ScaledWindow clip{.features = window, .scale = data_.features.scale(row)};
+        ScaledWindow background;
+        if (draw.background) {
+            noise.resize(window.size());
+            data_.background->get(*draw.background, noise);
+            background = {.features = noise, .scale = data_.background->scale(*draw.background)};
+        }
+        const auto floor_db = static_cast<float>(10.0 * std::log10(data_.features.front_end().log_floor));
+        change_sound(draw, background, floor_db, clip);
+    }
+
     template <typename Fill>
     Batch make(std::span<const std::size_t> rows, const Fill& fill) const {
         const std::int64_t mels = data_.features.mels();

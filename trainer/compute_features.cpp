@@ -115,7 +115,7 @@ class RunBuilder {
                 const double begin = clip.offset_seconds ? *clip.offset_seconds - *run.front().offset_seconds : 0.0;
                 const auto window = window_in(samples, begin, front_end_.parameters());
                 require_sound(window);
-                features_of_clip(front_end_, window, of_window_);
+                scales_.push_back(features_of_clip(front_end_, window, of_window_));
                 const auto row = to_halves(of_window_);
                 rows_->insert(rows_->end(), row.begin(), row.end());
                 left_out_.emplace_back();
@@ -127,12 +127,15 @@ class RunBuilder {
 
     void leave_out(std::string reason) { left_out_.push_back(std::move(reason)); }
 
-    RunFeatures take() { return {.left_out = std::move(left_out_), .rows = {rows_, rows_->data()}}; }
+    RunFeatures take() {
+        return {.left_out = std::move(left_out_), .scales = std::move(scales_), .rows = {rows_, rows_->data()}};
+    }
 
   private:
     const FrontEnd& front_end_;
     std::vector<float> of_window_;
     std::vector<std::string> left_out_;
+    std::vector<WindowScale> scales_;
     std::shared_ptr<std::vector<std::uint16_t>> rows_ = std::make_shared<std::vector<std::uint16_t>>();
 };
 
@@ -275,15 +278,15 @@ FeatureStore compute_features(const FrontEnd& front_end, Dataset& dataset, const
         if (on_progress) on_progress(done, dataset.clips.size());
     });
 
-    FeatureStore store(parameters.mels, parameters.frames());
+    FeatureStore store(parameters);
     std::vector<Clip> kept;
     auto clip = dataset.clips.begin();
-    for (const auto& [left_out, rows] : features) {
-        const auto* row = rows.get();
+    for (const auto& [left_out, scales, rows] : features) {
+        std::size_t row = 0;
         for (const auto& reason : left_out) {
             if (reason.empty()) {
-                store.add({rows, row});
-                row += store.row_size();
+                store.add({rows, rows.get() + row * parameters.feature_size()}, scales[row]);
+                ++row;
                 kept.push_back(std::move(*clip));
             } else {
                 dataset.left_out.push_back(left_out_of(*clip, reason));

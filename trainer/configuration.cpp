@@ -125,7 +125,8 @@ void read_mixing(ConfigSection section, MixingParameters& mixing) {
         section.fault("", "none, mixup, manifold and multimix can't all be 0");
 }
 
-void read_augmentation(ConfigSection section, AugmentationParameters& augmentation) {
+void read_augmentation(ConfigSection section, FitOptions& options) {
+    auto& augmentation = options.training.augmentation;
     const bool batch = augmentation.scope == AugmentationScope::kBatch;
     const auto scope = section.choice("scope", {"sample", "batch", "none"}, batch ? "batch" : "sample");
     augmentation.scope = scope == "batch" ? AugmentationScope::kBatch : AugmentationScope::kSample;
@@ -134,10 +135,19 @@ void read_augmentation(ConfigSection section, AugmentationParameters& augmentati
     read_int(section, "frequency_mask_width", augmentation.frequency_mask_width, 0, 1024);
     read_int(section, "time_masks", augmentation.time_masks, 0, 1000);
     read_int(section, "time_mask_width", augmentation.time_mask_width, 0, 100'000);
+    read_number(section, "gain_db", augmentation.gain_db, 0.0, 60.0);
+    options.background = section.text("background", options.background.string());
+    read_number(section, "background_share", augmentation.background_share, 0.0, 1.0);
+    read_number(section, "background_lowest_snr_db", augmentation.background_lowest_snr_db, -60.0, 60.0);
+    read_number(section, "background_highest_snr_db", augmentation.background_highest_snr_db, -60.0, 60.0);
+    if (augmentation.background_lowest_snr_db > augmentation.background_highest_snr_db)
+        section.fault("background_lowest_snr_db", "must not be above background_highest_snr_db");
     if (scope == "none") {
         augmentation.time_shift = false;
         augmentation.frequency_masks = 0;
         augmentation.time_masks = 0;
+        augmentation.gain_db = 0.0;
+        options.background.clear();
     }
 }
 
@@ -188,7 +198,7 @@ void read_document(ConfigDocument& document, FitOptions& options) {
     read_optimiser(root.section("optimiser"), options.training);
     read_loss(root.section("loss"), options.training);
     read_mixing(root.section("mixing"), options.training.mixing);
-    read_augmentation(root.section("augmentation"), options.training.augmentation);
+    read_augmentation(root.section("augmentation"), options);
     read_activity(root.section("activity"), options.activity);
     read_thresholds(root.section("thresholds"), options.thresholds);
     read_evaluation(root.section("evaluation"), options);

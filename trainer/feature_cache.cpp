@@ -75,6 +75,22 @@ std::string_view index_of(std::span<const std::byte> file, const std::string& fr
     return trailer == trailer_of(front_end, index) ? index : std::string_view();
 }
 
+json to_json(std::span<const WindowScale> scales) {
+    json numbers = json::array();
+    for (const auto& [lowest_db, highest_db] : scales) {
+        numbers.push_back(lowest_db);
+        numbers.push_back(highest_db);
+    }
+    return numbers;
+}
+
+std::vector<WindowScale> scales_in(const json& numbers) {
+    std::vector<WindowScale> scales;
+    for (std::size_t i = 0; i + 1 < numbers.size(); i += 2)
+        scales.push_back({.lowest_db = numbers[i], .highest_db = numbers[i + 1]});
+    return scales;
+}
+
 void remove_abandoned(const std::filesystem::path& folder) {
     for (const auto& entry : std::filesystem::directory_iterator(folder)) {
         std::error_code error;  // another process may be faster
@@ -98,7 +114,7 @@ struct FeatureCache::Entry {
     std::filesystem::path path;
     std::shared_ptr<const MappedFile> segment;
     std::size_t first_row = 0;
-    std::vector<std::string> left_out;
+    RunFeatures run;  // without its rows
     std::string sha256;
 };
 
@@ -130,11 +146,12 @@ void FeatureCache::read_segment(const std::filesystem::path& path) {
     const auto index = json::parse(index_of(segment->bytes(), front_end_), nullptr, false);
     if (!index.is_object()) return;
     for (const auto& [key, run] : index.items())
-        entries_.insert_or_assign(key, Entry{.path = path,
-                                             .segment = segment,
-                                             .first_row = run.at("row"),
-                                             .left_out = run.at("left_out"),
-                                             .sha256 = run.at("sha256")});
+        entries_.insert_or_assign(
+            key, Entry{.path = path,
+                       .segment = segment,
+                       .first_row = run.at("row"),
+                       .run = {.left_out = run.at("left_out"), .scales = scales_in(run.at("scales")), .rows = {}},
+                       .sha256 = run.at("sha256")});
 }
 
 std::optional<RunFeatures> FeatureCache::find(const std::string& key) {
@@ -145,21 +162,20 @@ std::optional<RunFeatures> FeatureCache::find(const std::string& key) {
         if (found == entries_.end()) return std::nullopt;
         entry = found->second;
     }
-    RunFeatures run{.left_out = entry.left_out, .rows = {}};
     const auto file = entry.segment->bytes();
     const auto begin = std::min(file.size(), entry.first_row * row_bytes_);
-    const auto rows = file.subspan(begin, std::min(file.size() - begin, run.row_count() * row_bytes_));
+    const auto rows = file.subspan(begin, std::min(file.size() - begin, entry.run.scales.size() * row_bytes_));
     if (sha256_hex(rows) != entry.sha256) {
         std::error_code error;
         std::filesystem::remove(entry.path, error);
         return std::nullopt;
     }
-    run.rows = {entry.segment, reinterpret_cast<const std::uint16_t*>(rows.data())};
-    return run;
+    entry.run.rows = {entry.segment, reinterpret_cast<const std::uint16_t*>(rows.data())};
+    return entry.run;
 }
 
 void FeatureCache::add(const std::string& key, const RunFeatures& run) {
-    const auto rows = std::as_bytes(std::span(run.rows.get(), run.row_count() * row_bytes_ / sizeof(std::uint16_t)));
+    const auto rows = std::as_bytes(std::span(run.rows.get(), run.scales.size() * row_bytes_ / sizeof(std::uint16_t)));
     const auto sha256 = sha256_hex(rows);
     const std::lock_guard lock(mutex_);
     if (!unfinished_) {
@@ -168,8 +184,10 @@ void FeatureCache::add(const std::string& key, const RunFeatures& run) {
         unfinished_.reset(new Segment{.file = DurableFile(folder_ / name)});
     }
     unfinished_->file.write(rows);
-    unfinished_->index[key] = {
-        {"row", unfinished_->bytes / row_bytes_}, {"left_out", run.left_out}, {"sha256", sha256}};
+    unfinished_->index[key] = {{"row", unfinished_->bytes / row_bytes_},
+                               {"left_out", run.left_out},
+                               {"scales", to_json(run.scales)},
+                               {"sha256", sha256}};
     unfinished_->bytes += rows.size();
     if (unfinished_->bytes >= kSegmentBytes) finish_segment();
 }

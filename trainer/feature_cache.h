@@ -4,7 +4,8 @@
 // have their name and never changed:
 //   FRONT_END-CONTENT.features := rows index trailer
 //   rows    := IEEE halves [rows, mels, frames] as the machine has them
-//   index   := JSON { KEY: { "row": first, "left_out": [why a window has no row, or ""], "sha256": of its rows }, ... }
+//   index   := JSON { KEY: { "row": first, "left_out": [why a window has no row, or ""],
+//                            "scales": [lowest_db, highest_db, of each row], "sha256": of its rows }, ... }
 //   trailer := FRONT_END, length of index (20 digits), SHA-256 of index, "features-1\n", a blank after each of the
 //   first
 // FRONT_END is a hash of the front-end's parameters, of what comes out of it and the resampler on this machine, and of

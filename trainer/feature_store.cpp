@@ -2,8 +2,6 @@
 
 #include <c10/util/Half.h>
 
-#include <algorithm>
-
 namespace chorus {
 
 std::vector<std::uint16_t> to_halves(std::span<const float> features) {
@@ -14,13 +12,8 @@ std::vector<std::uint16_t> to_halves(std::span<const float> features) {
 }
 
 void FeatureStore::get(std::size_t row, std::span<float> features) const {
-    const auto* in = rows_[row].get();
+    const auto* in = rows_[row].features.get();
     for (std::size_t i = 0; i < features.size(); ++i) features[i] = c10::Half(in[i], c10::Half::from_bits());
-}
-
-std::size_t RunFeatures::row_count() const {
-    return static_cast<std::size_t>(
-        std::count_if(left_out.begin(), left_out.end(), [](const std::string& reason) { return reason.empty(); }));
 }
 
 }  // namespace chorus

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "model/front_end.h"
+
 namespace chorus {
 
 /// Features as IEEE halves (2 bytes a value: half the memory at 0.05 dB), rounded to nearest even.
@@ -15,29 +17,32 @@ std::vector<std::uint16_t> to_halves(std::span<const float> features);
 /// all rows are added, and then shared by any number of threads.
 class FeatureStore {
   public:
-    FeatureStore(int mels, int frames) : mels_(mels), frames_(frames) {}
+    explicit FeatureStore(const FrontEndParameters& front_end) : front_end_(front_end) {}
 
-    int mels() const { return mels_; }
-    int frames() const { return frames_; }
+    const FrontEndParameters& front_end() const { return front_end_; }
+    int mels() const { return front_end_.mels; }
+    int frames() const { return front_end_.frames(); }
     std::size_t size() const { return rows_.size(); }
-    std::size_t row_size() const { return static_cast<std::size_t>(mels_) * static_cast<std::size_t>(frames_); }
 
     /// row: [mels, frames].
-    void add(std::shared_ptr<const std::uint16_t> row) { rows_.push_back(std::move(row)); }
+    void add(std::shared_ptr<const std::uint16_t> row, WindowScale scale) { rows_.push_back({std::move(row), scale}); }
     void get(std::size_t row, std::span<float> features) const;
+    WindowScale scale(std::size_t row) const { return rows_[row].scale; }
 
   private:
-    int mels_;
-    int frames_;
-    std::vector<std::shared_ptr<const std::uint16_t>> rows_;  // each owns all that was made in one go with it
+    struct Row {
+        std::shared_ptr<const std::uint16_t> features;  // owns all that was made in one go with it
+        WindowScale scale;
+    };
+    FrontEndParameters front_end_;
+    std::vector<Row> rows_;
 };
 
 /// Of windows of one recording that were made in one go.
 struct RunFeatures {
     std::vector<std::string> left_out;          // why a window has no row; empty where it has
+    std::vector<WindowScale> scales;            // [windows that have a row]
     std::shared_ptr<const std::uint16_t> rows;  // [windows that have one, mels, frames]
-
-    std::size_t row_count() const;
 };
 
 }  // namespace chorus

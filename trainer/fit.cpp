@@ -13,6 +13,7 @@
 #include <stdexcept>
 
 #include "model/classifier.h"
+#include "trainer/backgrounds.h"
 #include "trainer/dataset.h"
 #include "trainer/evaluation.h"
 #include "trainer/feature_store.h"
@@ -80,7 +81,8 @@ std::vector<std::uint8_t> all_targets(const Dataset& dataset) {
 }
 
 TrainedNetwork train_with_progress(const FitOptions& options, const Dataset& dataset, const FeatureStore& features,
-                                   const Split& split, const Beginning& beginning, Progress& progress) {
+                                   const FeatureStore* background, const Split& split, const Beginning& beginning,
+                                   Progress& progress) {
     const auto targets = all_targets(dataset);
     const TrainingData data{.features = features,
                             .targets = targets,
@@ -88,7 +90,8 @@ TrainedNetwork train_with_progress(const FitOptions& options, const Dataset& dat
                             .training = split.training,
                             .validation = split.validation,
                             .soft_targets = beginning.targets,
-                            .beginning = beginning.parent ? &beginning.tensors : nullptr};
+                            .beginning = beginning.parent ? &beginning.tensors : nullptr,
+                            .background = background};
     const auto checkpoint = checkpoint_of(options);
     if (!options.resume && std::filesystem::exists(checkpoint))
         fmt::print(stderr, "{} of an unfinished training is not used: --resume would go on from it\n",
@@ -208,9 +211,15 @@ json fit(const FitOptions& given, Progress& progress) {
     auto dataset = read_dataset(options.dataset, options.data, options.front_end.window_seconds);
     const auto species = species_of(options.dataset);
     beginning.labelled = beginning.parent ? adopt_classes(dataset, *beginning.parent) : all_of(dataset.classes);
-    const auto features =
-        load_features(front_end, dataset, {.threads = options.training.threads, .cache = options.data.cache}, progress);
+    const FeatureOptions of_features{.threads = options.training.threads, .cache = options.data.cache};
+    const auto features = load_features(front_end, dataset, of_features, progress);
     refuse_left_out(dataset, options.data);
+    std::optional<FeatureStore> background;
+    if (!options.background.empty()) {
+        auto noise = read_backgrounds(options.background, options.front_end.window_seconds);
+        background = load_features(front_end, noise, of_features, progress);
+        refuse_left_out(noise, options.data);
+    }
     const double feature_seconds = seconds_since(began);
     const auto split = split_by_recording(dataset);
     if (split.training.empty())
@@ -221,7 +230,8 @@ json fit(const FitOptions& given, Progress& progress) {
         beginning.targets = targets_beside_parent(dataset, features, *beginning.parent, beginning.labelled, threads);
         beginning.tensors = grow_network(*beginning.parent, dataset, features, split.training, threads);
     }
-    const auto trained = train_with_progress(options, dataset, features, split, beginning, progress);
+    const auto trained = train_with_progress(options, dataset, features, background ? &*background : nullptr, split,
+                                             beginning, progress);
 
     const auto train_positives = training_positives_of(dataset, beginning);
     const auto groups = class_groups(dataset.classes, species, train_positives,
@@ -276,6 +286,7 @@ json fit(const FitOptions& given, Progress& progress) {
         {"clips",
          {{"training", split.training.size()}, {"held_out", split.validation.size()}, {"test", split.test.size()}}},
         {"left_out", left_out_report(dataset.left_out)},
+        {"background_windows", background ? background->size() : 0},
         {"training", training_report(options, trained)},
         {"activity", activity_report(bundle.activity, count_dated_recordings(dataset, split.training))},
         {"thresholds", std::move(rule)},

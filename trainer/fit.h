@@ -19,8 +19,9 @@ namespace chorus {
 struct FitOptions {
     std::filesystem::path dataset;
     std::filesystem::path out;
-    std::filesystem::path init;    // bundle to begin with; empty: by chance
-    std::filesystem::path report;  // page to write (html_report.h), with its numbers beside it; empty: none
+    std::filesystem::path init;        // bundle to begin with; empty: by chance
+    std::filesystem::path background;  // folder of noise that is mixed into training clips; empty: none
+    std::filesystem::path report;      // page to write (html_report.h), with its numbers beside it; empty: none
     DataOptions data;
     FrontEndParameters front_end;
     TrainingOptions training;

@@ -179,7 +179,8 @@ std::string fingerprint_of(const TrainingData& data, const TrainingOptions& opti
     text += sha256_hex(std::as_bytes(data.soft_targets));
     if (data.beginning != nullptr)
         for (const auto& [name, tensor] : *data.beginning) text += name + sha256_hex(tensor.bytes);
-    text += fmt::format("{} {} {}", data.classes, data.features.mels(), data.features.frames());
+    text += fmt::format("{} {} {} {}", data.classes, data.features.mels(), data.features.frames(),
+                        data.background != nullptr ? data.background->size() : 0);
     return sha256_hex(std::as_bytes(std::span(text)));
 }
 

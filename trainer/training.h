@@ -61,6 +61,7 @@ struct TrainingData {
     std::span<const std::size_t> validation;   // rows; may be empty
     std::span<const float> soft_targets = {};  // [rows, classes], to be learned instead of `targets`, if not empty
     const std::map<std::string, StoredTensor>* beginning = nullptr;  // weights to begin with, instead of chance
+    const FeatureStore* background = nullptr;  // of the same front-end, to be mixed into clips; none: none is
 };
 
 struct EpochReport {

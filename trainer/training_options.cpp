@@ -55,6 +55,10 @@ nlohmann::json describe(const TrainingOptions& options) {
               {"frequency_mask_width", augmentation.frequency_mask_width},
               {"time_masks", augmentation.time_masks},
               {"time_mask_width", augmentation.time_mask_width},
+              {"gain_db", augmentation.gain_db},
+              {"background_share", augmentation.background_share},
+              {"background_lowest_snr_db", augmentation.background_lowest_snr_db},
+              {"background_highest_snr_db", augmentation.background_highest_snr_db},
               {"scope", augmentation.scope == AugmentationScope::kBatch ? "batch" : "sample"}}},
             {"precision", options.precision == TensorType::kFloat16 ? "half" : "float"}};
 }

@@ -25,6 +25,7 @@ TEST(TrainerConfiguration, ShipsWithAFileThatHoldsTheDefaults) {
     const FitOptions defaults;
     EXPECT_EQ(describe(shipped.training), describe(defaults.training));
     EXPECT_EQ(shipped.data, defaults.data);
+    EXPECT_EQ(shipped.background, defaults.background);
     EXPECT_EQ(shipped.front_end, defaults.front_end);
     EXPECT_EQ(shipped.checkpoint_seconds, defaults.checkpoint_seconds);
     EXPECT_EQ(shipped.thresholds, defaults.thresholds);

@@ -54,6 +54,7 @@ class CachedFeatures : public testing::Test {
 
     struct Made {
         std::vector<std::vector<float>> rows;
+        std::vector<WindowScale> scales;
         std::vector<std::string> left_out;
         bool operator==(const Made&) const = default;
     };
@@ -62,8 +63,10 @@ class CachedFeatures : public testing::Test {
         auto clips = dataset();
         const auto store = compute_features(FrontEnd(parameters), clips, {.threads = 2, .cache = cache});
         Made made;
-        for (std::size_t row = 0; row < store.size(); ++row)
+        for (std::size_t row = 0; row < store.size(); ++row) {
             store.get(row, made.rows.emplace_back(parameters.feature_size()));
+            made.scales.push_back(store.scale(row));
+        }
         for (const auto& [item, reason] : clips.left_out) made.left_out.push_back(reason);
         return made;
     }

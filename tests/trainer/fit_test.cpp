@@ -147,6 +147,7 @@ TEST_F(Fit, TrainsOtherWeightsWithEveryOptionOfTheRecipe) {
         [](auto& t) { t.class_weights = ClassWeights::kEffectiveNumber; },
         [](auto& t) { t.sampling = Sampling::kBalanced; },
         [](auto& t) { t.sampling = Sampling::kClassAware; },
+        [](auto& t) { t.augmentation.gain_db = 20.0; },
         [](auto& t) { t.mixing.shares = parse_method("mixup").value(); },
         [](auto& t) { t.mixing.shares = parse_method("manifold").value(); },
         [](auto& t) {
