@@ -40,7 +40,7 @@ class ChorusTrain : public testing::Test {
 };
 
 TEST_F(ChorusTrain, HelpsWithEveryVerb) {
-    for (const auto* verb : {"", "fit", "evaluate", "models"}) {
+    for (const auto* verb : {"", "fit", "evaluate", "compare", "models"}) {
         const auto outcome = run(std::string(verb) + " --help");
         EXPECT_EQ(outcome.status, 0);
         EXPECT_THAT(outcome.output, HasSubstr("Usage: "));
@@ -59,7 +59,9 @@ TEST_F(ChorusTrain, ExitsWithTwoOnWrongUsage) {
     for (const auto* arguments :
          {"", "sing", "fit", "fit --dataset x --out y --architecture huge", "fit --dataset x --out y --epochs -1",
           "fit --dataset x --out y --hop 0", "fit --dataset x --out y --set epochs",
-          "fit --dataset x --out y --set a.b=1", "fit --dataset x --out y --config /nonexistent", "models"}) {
+          "fit --dataset x --out y --set a.b=1", "fit --dataset x --out y --config /nonexistent",
+          "compare --dataset x --out y --methods cutmix", "compare --dataset x --out y --methods mix2:loss.kind=huge",
+          "compare --dataset x --out y --seeds 0", "models"}) {
         const auto outcome = run(arguments);
         EXPECT_EQ(outcome.status, 2) << arguments;
         EXPECT_EQ(outcome.output, "") << arguments;

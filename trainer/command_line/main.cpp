@@ -1,4 +1,4 @@
-// chorus-train: fits, judges and lists model bundles.
+// chorus-train: fits, judges, compares and lists model bundles.
 
 #include <fmt/format.h>
 #include <malloc.h>
@@ -16,6 +16,7 @@
 #include "config/config_reader.h"
 #include "config/program.h"
 #include "model/classifier.h"
+#include "trainer/compare.h"
 #include "trainer/configuration.h"
 #include "trainer/evaluate.h"
 #include "trainer/fit.h"
@@ -47,6 +48,8 @@ struct Arguments {
     std::vector<Setting> settings;  // what flags say of keys of the configuration
     EvaluateOptions evaluate;
     std::string subset = "test";
+    CompareOptions compare;
+    std::string methods = "parts";
     std::filesystem::path models;
     int threads = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 };
@@ -84,7 +87,14 @@ constexpr auto* kDatasetHelp =
 
 constexpr auto* kReportHelp = "Page to write (.html), with its numbers beside it (.json)";
 
-/// What `fit` and `evaluate` both take of the configuration.
+void add_key_flag(CLI::App& verb, Arguments& arguments, const KeyFlag& flag) {
+    verb.add_option_function<std::string>(
+        flag.flag,
+        [&arguments, key = flag.key](const std::string& value) { arguments.settings.emplace_back(key, value); },
+        flag.help);
+}
+
+/// What verbs that read a data set take of the configuration.
 void add_configuration(CLI::App& verb, Arguments& arguments) {
     verb.add_option("--config", arguments.config, "Configuration: see config/trainer.toml; flags override it");
     verb.add_option_function<std::vector<std::string>>(
@@ -117,11 +127,26 @@ CLI::App* add_fit(CLI::App& app, Arguments& arguments) {
                      "Bundle to begin with: its classes are kept, and the data set's new ones added");
     verb->add_option("--report", arguments.fit.report, kReportHelp);
     verb->add_flag("--resume", arguments.fit.resume, "Go on from OUT.checkpoint, if there is one");
+    for (const auto& flag : kKeyFlags) add_key_flag(*verb, arguments, flag);
+    add_configuration(*verb, arguments);
+    return verb;
+}
+
+CLI::App* add_compare(CLI::App& app, Arguments& arguments) {
+    auto* verb = app.add_subcommand("compare", "Train several methods with several seeds and compare them in a table");
+    verb->add_option("--dataset", arguments.compare.fit.dataset, kDatasetHelp)->required();
+    verb->add_option("--out", arguments.compare.out,
+                     "Folder of the trainings and the table; the same command goes on with what is in it")
+        ->required();
+    verb->add_option("--methods", arguments.methods,
+                     "As --mix has them, separated by commas, each with keys of its own if wanted "
+                     "(mix2:loss.kind=focal); parts, probabilities and imbalance stand for several")
+        ->capture_default_str();
+    verb->add_option("--seeds", arguments.compare.seeds, "Trainings of each method, with seeds from --seed on")
+        ->check(CLI::Range(1, 1000))
+        ->capture_default_str();
     for (const auto& flag : kKeyFlags)
-        verb->add_option_function<std::string>(
-            flag.flag,
-            [&arguments, key = flag.key](const std::string& value) { arguments.settings.emplace_back(key, value); },
-            flag.help);
+        if (std::string_view(flag.key) != "mixing.method") add_key_flag(*verb, arguments, flag);
     add_configuration(*verb, arguments);
     return verb;
 }
@@ -174,6 +199,12 @@ void complete(Arguments& arguments) {
     arguments.fit.training.threads = arguments.threads;
     arguments.fit.must_stop = [] { return stop_asked.load(); };
     arguments.evaluate.threads = arguments.threads;
+    auto& compare = arguments.compare;
+    compare.fit.training.threads = arguments.threads;
+    compare.fit.must_stop = arguments.fit.must_stop;
+    compare.config = arguments.config;
+    compare.settings = arguments.settings;
+    compare.methods = parse_methods(arguments.methods);
     if (arguments.subset == "all") arguments.evaluate.subset.reset();
     if (arguments.subset == "train") arguments.evaluate.subset = Subset::kTrain;
 }
@@ -187,6 +218,7 @@ int main(int argc, char** argv) try {
     Arguments arguments;
     auto* fit_verb = add_fit(app, arguments);
     auto* evaluate_verb = add_evaluate(app, arguments);
+    auto* compare_verb = add_compare(app, arguments);
     auto* models_verb = add_models(app, arguments);
     try {
         app.parse(argc, argv);
@@ -196,6 +228,7 @@ int main(int argc, char** argv) try {
         arguments.evaluate.resamples = arguments.fit.resamples;
         validate(arguments.fit.front_end);
         validate(arguments.fit.training);
+        if (compare_verb->parsed()) validate(arguments.compare);
     } catch (const CLI::ParseError& error) {
         return app.exit(error) == 0 ? EXIT_SUCCESS : kWrongUsage;
     } catch (const std::invalid_argument& error) {
@@ -208,16 +241,17 @@ int main(int argc, char** argv) try {
 
     if (!models_verb->parsed()) let_idle_threads_sleep(argv);
     keep_freed_memory();
-    if (fit_verb->parsed()) stop_on_signals();
+    if (fit_verb->parsed() || compare_verb->parsed()) stop_on_signals();
     auto progress = make_stderr_progress();
     nlohmann::json report;
     if (fit_verb->parsed()) report = fit(arguments.fit, progress);
     if (evaluate_verb->parsed()) report = evaluate(arguments.evaluate, progress);
+    if (compare_verb->parsed()) report = compare(arguments.compare, progress);
     if (models_verb->parsed()) report = list_models(arguments.models);
     fmt::print("{}\n", report.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
     return EXIT_SUCCESS;
 } catch (const chorus::Interrupted& interrupted) {
-    fmt::print(stderr, "chorus-train: {}; --resume goes on from here\n", interrupted.what());
+    fmt::print(stderr, "chorus-train: {}; fit --resume, or compare again, goes on from here\n", interrupted.what());
     return kStopped;
 } catch (...) {
     fmt::print(stderr, "chorus-train: {}\n", chorus::current_exception_message());
