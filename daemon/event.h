@@ -6,7 +6,7 @@
 #include <optional>
 #include <string>
 
-#include "daemon/detector.h"
+#include "model/detector.h"
 #include "streaming/audio_block.h"
 
 namespace chorus {

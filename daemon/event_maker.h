@@ -9,12 +9,12 @@
 
 #include "daemon/activity_prior.h"
 #include "daemon/config.h"
-#include "daemon/detector.h"
 #include "daemon/event_grouper.h"
 #include "daemon/metrics.h"
 #include "daemon/sinks.h"
 #include "daemon/window.h"
 #include "model/bundle.h"
+#include "model/detector.h"
 
 namespace chorus {
 

@@ -169,6 +169,16 @@ std::vector<std::size_t> take_classes(Dataset& dataset, const std::vector<std::s
         for (std::size_t i = 0; i < had.size(); ++i) targets[had[i]] = clip.targets[columns[i]];
         clip.targets = std::move(targets);
     }
+    for (auto& channel : dataset.labelled_channels) {
+        std::vector<Call> calls;
+        for (auto call : channel.calls) {
+            const auto kept = std::find(columns.begin(), columns.end(), call.class_index);
+            if (kept == columns.end()) continue;
+            call.class_index = had[static_cast<std::size_t>(kept - columns.begin())];
+            calls.push_back(call);
+        }
+        channel.calls = std::move(calls);
+    }
     dataset.classes = codes;
     return had;
 }

@@ -9,6 +9,8 @@
 #include <string_view>
 #include <vector>
 
+#include "trainer/windows.h"
+
 namespace chorus {
 
 enum class Subset { kTrain, kTest };
@@ -23,6 +25,14 @@ struct Clip {
     std::vector<std::uint8_t> targets;  // [classes], 0 or 1
 };
 
+/// A channel of a recording whose calls were labelled with their times.
+struct LabelledChannel {
+    std::filesystem::path audio;
+    std::optional<int> channel;  // as its clips'
+    double seconds = 0.0;        // of the recording
+    std::vector<Call> calls;
+};
+
 /// Something that can't be used, and why.
 struct LeftOut {
     std::string item;  // a file, or metadata.csv:LINE
@@ -32,6 +42,7 @@ struct LeftOut {
 struct Dataset {
     std::vector<std::string> classes;  // codes, unique
     std::vector<Clip> clips;
+    std::vector<LabelledChannel> labelled_channels;  // none where clips were labelled as a whole
     std::vector<LeftOut> left_out;
     std::string manifest_hash;  // SHA-256 of the manifest, 64 hex digits
 };
@@ -42,7 +53,8 @@ bool is_class_code(std::string_view text);
 /// An item by its path; `what` may begin with that path, which isn't said twice.
 LeftOut left_out_of(const std::filesystem::path& path, std::string_view what);
 
-/// Gives the dataset the classes `codes`, in this order; clips hold none of those it didn't have. Returns the places in
+/// Gives the dataset the classes `codes`, in this order; clips hold none of those it didn't
+/// have, and calls of those that it loses go. Returns the places in
 /// `codes` of those it had.
 std::vector<std::size_t> take_classes(Dataset& dataset, const std::vector<std::string>& codes);
 

@@ -10,6 +10,7 @@
 
 #include "model/bundle.h"
 #include "model/classifier.h"
+#include "trainer/event_scores.h"
 #include "trainer/report.h"
 #include "trainer/run_report.h"
 #include "trainer/scoring.h"
@@ -72,17 +73,25 @@ json evaluate(const EvaluateOptions& options, Progress& progress) {
     for (const auto place : shared) groups.push_back(bundle.labels[place].group);
     auto training_positives = training_positives_in(bundle.metrics, bundle.labels.size());
     if (!training_positives.empty()) training_positives = pick(training_positives, shared);
+    auto found = evaluation_report(judged.table, {.codes = judged.codes,
+                                                  .thresholds = judged.thresholds,
+                                                  .training_positives = training_positives,
+                                                  .groups = groups,
+                                                  .recordings = recordings_of(dataset, rows),
+                                                  .resamples = options.resamples});
+    found["events"] = event_report({.dataset = dataset,
+                                    .rows = judged.rows,
+                                    .table = judged.table,
+                                    .classes = shared,
+                                    .codes = judged.codes,
+                                    .thresholds = judged.thresholds},
+                                   window_options(options.data, bundle.front_end.window_seconds));
     const json report = {{"model", options.model.string()},
                          {"id", bundle.id},
                          {"left_out", left_out_report(dataset.left_out)},
                          {"classes_without_label", unknown},
                          {"labels_without_class", unlabelled},
-                         {judged.part, evaluation_report(judged.table, {.codes = judged.codes,
-                                                                        .thresholds = judged.thresholds,
-                                                                        .training_positives = training_positives,
-                                                                        .groups = groups,
-                                                                        .recordings = recordings_of(dataset, rows),
-                                                                        .resamples = options.resamples})}};
+                         {judged.part, std::move(found)}};
     if (!options.report.empty())
         write_run_report(options.report, options.model.filename().string(), report, judged, dataset, features);
     return report;

@@ -16,6 +16,7 @@
 #include "trainer/backgrounds.h"
 #include "trainer/dataset.h"
 #include "trainer/evaluation.h"
+#include "trainer/event_scores.h"
 #include "trainer/feature_store.h"
 #include "trainer/growth.h"
 #include "trainer/layouts.h"
@@ -270,12 +271,20 @@ json fit(const FitOptions& given, Progress& progress) {
     };
     const auto report_of = [&](const JudgedClips& judged) -> json {
         if (judged.rows.empty()) return nullptr;
-        return evaluation_report(judged.table, {.codes = judged.codes,
-                                                .thresholds = judged.thresholds,
-                                                .training_positives = pick(train_positives, beginning.labelled),
-                                                .groups = pick(groups, beginning.labelled),
-                                                .recordings = recordings_of(dataset, judged.rows),
-                                                .resamples = options.resamples});
+        auto found = evaluation_report(judged.table, {.codes = judged.codes,
+                                                      .thresholds = judged.thresholds,
+                                                      .training_positives = pick(train_positives, beginning.labelled),
+                                                      .groups = pick(groups, beginning.labelled),
+                                                      .recordings = recordings_of(dataset, judged.rows),
+                                                      .resamples = options.resamples});
+        found["events"] = event_report({.dataset = dataset,
+                                        .rows = judged.rows,
+                                        .table = judged.table,
+                                        .classes = beginning.labelled,
+                                        .codes = judged.codes,
+                                        .thresholds = judged.thresholds},
+                                       window_options(options.data, options.front_end.window_seconds));
+        return found;
     };
     const auto on_held_out = judge("held_out", held_out, split.validation);
     const auto on_test = judge("test", score_clips(*classifier, features, dataset, split.test), split.test);

@@ -90,6 +90,21 @@ std::string class_table(const json& evaluation) {
     return html + "</table>\n";
 }
 
+std::string event_table(const json& evaluation) {
+    if (!evaluation.contains("events") || evaluation["events"].is_null()) return {};
+    const auto& events = evaluation["events"];
+    auto html = fmt::format(
+        "<h2>Events</h2><p>As chorusd tells of them, against labelled calls: macro F1 {} over the {} classes with "
+        "calls.</p>\n<table><tr><th>Class</th><th>events</th><th>calls</th><th>precision</th><th>recall</th>"
+        "<th>F1</th><th>wrong an hour</th></tr>\n",
+        figure(events, "macro_f1"), count(events, "classes_with_calls"));
+    for (const auto& of : events["classes"])
+        html += fmt::format("<tr>{}{}{}{}{}{}{}</tr>\n", cell(text_of(of, "code")), cell(count(of, "events")),
+                            cell(count(of, "calls")), cell(figure(of, "precision")), cell(figure(of, "recall")),
+                            cell(figure(of, "f1")), cell(figure(of, "wrong_events_an_hour")));
+    return html + "</table>\n";
+}
+
 std::string training_curves(const json& report) {
     if (!report.contains("training") || report["training"]["by_epoch"].empty()) return {};
     Series loss{.label = "loss", .points = {}};
@@ -202,9 +217,9 @@ std::string html_report(const ReportPage& page) {
                escape_markup(page.title), kStyle) +
            overview(page.evaluation) + "<h2>Classes</h2>" + class_table(page.evaluation) +
            "<p><small>In brackets: the middle 95 % over resamples of the recordings.</small></p>\n" +
-           training_curves(page.report) + score_pictures(page.curves) + class_curves(page.curves) +
-           co_occurrence_map(page.curves) + mistakes(page.mistakes) + left_out(page.report) + settings(page.report) +
-           "</body></html>\n";
+           event_table(page.evaluation) + training_curves(page.report) + score_pictures(page.curves) +
+           class_curves(page.curves) + co_occurrence_map(page.curves) + mistakes(page.mistakes) +
+           left_out(page.report) + settings(page.report) + "</body></html>\n";
 }
 
 void write_report(const std::filesystem::path& path, const ReportPage& page) {

@@ -113,6 +113,12 @@ std::vector<Call> calls_on(const CheckedRecording& recording, std::optional<int>
     return calls;
 }
 
+bool has_times(const LabelledRecording& recording) {
+    return std::all_of(recording.annotations.begin(), recording.annotations.end(), [](const Annotation& annotation) {
+        return annotation.labels.empty() || annotation.end_seconds;
+    });
+}
+
 Subset subset_of(const LabelledRecording& recording, double test_share) {
     if (recording.subset) return *recording.subset;
     // A hash of its own: that of the name alone decides what is held out.
@@ -159,8 +165,13 @@ Dataset cut_recordings(std::span<const LabelledRecording> recordings, const std:
     }
     for (const auto& recording : checked) {
         for (const auto channel : channels_of(recording)) {
-            auto windows = cut_windows(recording.seconds, calls_on(recording, channel, class_indices),
-                                       dataset.classes.size(), options.windows);
+            auto calls = calls_on(recording, channel, class_indices);
+            auto windows = cut_windows(recording.seconds, calls, dataset.classes.size(), options.windows);
+            if (has_times(*recording.source))
+                dataset.labelled_channels.push_back({.audio = recording.source->audio,
+                                                     .channel = channel,
+                                                     .seconds = recording.seconds,
+                                                     .calls = std::move(calls)});
             for (auto& window : windows) {
                 if (!window.is_labelled && !options.unlabelled_is_absence) continue;
                 dataset.clips.push_back({.audio = recording.source->audio,

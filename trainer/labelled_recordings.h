@@ -30,7 +30,8 @@ struct CutOptions {
 
 /// Windows of recordings as clips; classes are the codes that occur, sorted. A label is a code, or the scientific name
 /// of one that `species` knows, or else itself with '_' for blanks. Where annotations name channels, these are cut,
-/// each with its own and those for all; else the mean of all channels. What can't be used moves to the result's
+/// each with its own and those for all; else the mean of all channels. Where all labels have times, the calls stay as
+/// the result's labelled_channels, too. What can't be used moves to the result's
 /// left_out, as "LABELS:LINE" or as the recording's path: annotations beyond the sound, or of a label that is no code;
 /// recordings that can't be read or are too short. Throws std::runtime_error when no clip is left.
 Dataset cut_recordings(std::span<const LabelledRecording> recordings, const std::map<std::string, Species>& species,

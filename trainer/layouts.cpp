@@ -241,9 +241,7 @@ Dataset read_dataset(const std::filesystem::path& path, const DataOptions& optio
                                    [&](std::string_view text) { return parse_esc50(text, options.test_fold); });
         if (layout == Layout::kCsv)
             gathered = gather_rows(folder, path == folder ? folder / kLabelCsv : path, parse_label_csv);
-        const CutOptions cut{.windows = {.window_seconds = window_seconds,
-                                         .hop_seconds = options.window_hop_seconds,
-                                         .overlap_seconds = options.overlap_seconds},
+        const CutOptions cut{.windows = window_options(options, window_seconds),
                              .unlabelled_is_absence = options.unlabelled_is_absence,
                              .test_share = options.test_share};
         auto dataset = cut_recordings(gathered.take_recordings(), read_species(folder), cut, gathered.take_left_out());
@@ -254,6 +252,12 @@ Dataset read_dataset(const std::filesystem::path& path, const DataOptions& optio
         if (what.starts_with(folder.string())) throw;
         throw std::runtime_error(fmt::format("{}: {}", path.string(), what));
     }
+}
+
+WindowOptions window_options(const DataOptions& options, double window_seconds) {
+    return {.window_seconds = window_seconds,
+            .hop_seconds = options.window_hop_seconds,
+            .overlap_seconds = options.overlap_seconds};
 }
 
 void refuse_left_out(const Dataset& dataset, const DataOptions& options) {

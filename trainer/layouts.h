@@ -41,6 +41,9 @@ std::string to_string(Layout layout);  // "auto", "anuraset", "anuraset-strong",
 /// line.
 Dataset read_dataset(const std::filesystem::path& path, const DataOptions& options, double window_seconds);
 
+/// How read_dataset() cuts recordings.
+WindowOptions window_options(const DataOptions& options, double window_seconds);
+
 /// With options.strict, throws std::runtime_error naming the first of what was left out and their number.
 void refuse_left_out(const Dataset& dataset, const DataOptions& options);
 

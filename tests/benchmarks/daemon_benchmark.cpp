@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <random>
 
-#include "daemon/detector.h"
 #include "daemon/event.h"
 #include "daemon/journal.h"
 #include "daemon/time_format.h"
+#include "model/detector.h"
 #include "streaming/publisher.h"
 #include "tests/temporary_folder.h"
 

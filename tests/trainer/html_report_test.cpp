@@ -96,6 +96,25 @@ TEST_F(HtmlReport, ShowsFiguresWithTheirIntervalsAndTheMistakes) {
     EXPECT_THAT(html, HasSubstr("&quot;seed&quot;: 7"));
 }
 
+TEST_F(HtmlReport, ShowsEventsWhereCallsHaveTimes) {
+    EXPECT_THAT(html_report(page()), Not(HasSubstr("<h2>Events</h2>")));
+    evaluation_["events"] = {{"hours", 0.5},
+                             {"macro_f1", 0.625},
+                             {"classes_with_calls", 1},
+                             {"classes",
+                              {{{"code", "B"},
+                                {"events", 7},
+                                {"calls", 9},
+                                {"precision", 0.5},
+                                {"recall", 0.25},
+                                {"f1", 0.333},
+                                {"wrong_events_an_hour", 7.0}}}}};
+    const auto html = html_report(page());
+    EXPECT_TRUE(is_balanced(html));
+    EXPECT_THAT(html, HasSubstr("macro F1 0.625 over the 1 classes"));
+    EXPECT_THAT(html, HasSubstr("<td>B</td><td>7</td><td>9</td><td>0.500</td><td>0.250</td>"));
+}
+
 TEST_F(HtmlReport, LetsNoTextOfADatasetBeMarkup) {
     const auto html = html_report(page());
     EXPECT_THAT(html, HasSubstr("<h1>Frogs &amp; &lt;toads&gt;</h1>"));

@@ -71,6 +71,12 @@ TEST_F(Layouts, CutsMinutesWithAnuraSetsStrongLabels) {
                             "INCT4_20200101_020000 0", "INCT4_20200101_020000 1", "INCT4_20200101_020000 2"));
     EXPECT_EQ(dataset.clips.front().subset, Subset::kTest);
     EXPECT_EQ(dataset.clips.back().subset, Subset::kTrain);
+    ASSERT_EQ(dataset.labelled_channels.size(), 2U);
+    EXPECT_EQ(dataset.labelled_channels[0].seconds, 6.0);
+    ASSERT_EQ(dataset.labelled_channels[0].calls.size(), 2U);
+    EXPECT_EQ(dataset.labelled_channels[0].calls[1].start_seconds, 4.0);
+    EXPECT_EQ(dataset.labelled_channels[0].calls[1].class_index, 1U);
+    EXPECT_TRUE(dataset.labelled_channels[1].calls.empty()) << "but known to be";
     EXPECT_THAT(
         left_out_of(dataset),
         UnorderedElementsAre("strong_labels/INCT4/INCT4_20200101_010000.txt:3: 1 fields, not start, end and label",
@@ -138,6 +144,7 @@ TEST_F(Layouts, ReadsEsc50) {
     EXPECT_EQ(dataset.clips.front().subset, Subset::kTrain);
     EXPECT_EQ(dataset.clips.back().subset, Subset::kTest);
     EXPECT_THAT(left_out_of(dataset), ElementsAre("meta/esc50.csv:4: no recording '5-9032-B-0.wav'"));
+    EXPECT_TRUE(dataset.labelled_channels.empty()) << "labelled as a whole";
 }
 
 TEST_F(Layouts, ReadsAPlainCsvOfWhateverName) {

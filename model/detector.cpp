@@ -1,4 +1,4 @@
-#include "daemon/detector.h"
+#include "model/detector.h"
 
 #include <algorithm>
 #include <cassert>
