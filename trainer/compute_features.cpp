@@ -110,6 +110,7 @@ class RunBuilder {
 
     /// samples: what was read of the run.
     void add(Run run, std::span<const float> samples) {
+        rows_->reserve(rows_->size() + run.size() * of_window_.size());
         for (const auto& clip : run) {
             try {
                 const double begin = clip.offset_seconds ? *clip.offset_seconds - *run.front().offset_seconds : 0.0;

@@ -18,6 +18,9 @@ class DurableFile {
     DurableFile(const DurableFile&) = delete;
     DurableFile& operator=(const DurableFile&) = delete;
 
+    /// Where it lies until it is kept.
+    const std::filesystem::path& path() const { return beside_; }
+
     void write(std::span<const std::byte> bytes);
     /// Takes the place of any file at `path`. Nothing can be written after it.
     void keep(const std::filesystem::path& path);

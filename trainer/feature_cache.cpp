@@ -132,7 +132,11 @@ FeatureCache::FeatureCache(std::filesystem::path folder, const FrontEnd& front_e
         remove_abandoned(folder_);
         for (const auto& entry : std::filesystem::directory_iterator(folder_)) {
             const auto name = entry.path().filename().string();
-            if (name.starts_with(front_end_) && name.ends_with(kEnding)) read_segment(entry.path());
+            if (!name.starts_with(front_end_) || !name.ends_with(kEnding)) continue;
+            try {
+                add_segment(entry.path(), std::make_shared<const MappedFile>(entry.path()));
+            } catch (const std::runtime_error&) {  // deleted meanwhile, or unreadable: to be made anew
+            }
         }
     } catch (const std::filesystem::filesystem_error& error) {
         throw std::runtime_error(fmt::format("{}: {}", folder_.string(), error.code().message()));
@@ -141,8 +145,7 @@ FeatureCache::FeatureCache(std::filesystem::path folder, const FrontEnd& front_e
 
 FeatureCache::~FeatureCache() = default;
 
-void FeatureCache::read_segment(const std::filesystem::path& path) {
-    const auto segment = std::make_shared<const MappedFile>(path);
+void FeatureCache::add_segment(const std::filesystem::path& path, std::shared_ptr<const MappedFile> segment) {
     const auto index = json::parse(index_of(segment->bytes(), front_end_), nullptr, false);
     if (!index.is_object()) return;
     for (const auto& [key, run] : index.items())
@@ -206,9 +209,11 @@ void FeatureCache::finish_segment() {
     for (const auto& run : unfinished_->index.items()) keys += run.key();
     const auto content = sha256_hex(bytes_of(keys)).substr(0, kIdDigits);
     const auto path = folder_ / fmt::format("{}-{}{}", front_end_, content, kEnding);
+    // Mapped before others know of it, and may delete it.
+    auto segment = std::make_shared<const MappedFile>(unfinished_->file.path());
     unfinished_->file.keep(path);
     unfinished_.reset();
-    read_segment(path);
+    add_segment(path, std::move(segment));
 }
 
 }  // namespace chorus

@@ -6,8 +6,7 @@
 //   rows    := IEEE halves [rows, mels, frames] as the machine has them
 //   index   := JSON { KEY: { "row": first, "left_out": [why a window has no row, or ""],
 //                            "scales": [lowest_db, highest_db, of each row], "sha256": of its rows }, ... }
-//   trailer := FRONT_END, length of index (20 digits), SHA-256 of index, "features-1\n", a blank after each of the
-//   first
+//   trailer := "FRONT_END LENGTH SHA256 features-1\n", of the index its length in 20 digits and its hash
 // FRONT_END is a hash of the front-end's parameters, of what comes out of it and the resampler on this machine, and of
 // the decoder's version: features of another machine or version are only used if they are the same bits.
 
@@ -46,7 +45,7 @@ class FeatureCache {
   private:
     struct Entry;
     struct Segment;
-    void read_segment(const std::filesystem::path& path);
+    void add_segment(const std::filesystem::path& path, std::shared_ptr<const MappedFile> segment);
     void finish_segment();  // mutex_ is held
 
     const std::filesystem::path folder_;
