@@ -175,6 +175,16 @@ std::vector<int> training_positives_of(const Dataset& dataset, const Beginning& 
     return positives;
 }
 
+/// Splits don't look at classes (splits.h), so that chance may leave one out.
+void say_what_is_not_held_out(std::span<const std::string> codes, std::span<const int> training_positives,
+                              std::span<const int> held_out_positives) {
+    std::string missing;
+    for (std::size_t c = 0; c < codes.size(); ++c)
+        if (training_positives[c] > 0 && held_out_positives[c] == 0)
+            missing += (missing.empty() ? "" : ", ") + codes[c];
+    if (!missing.empty()) fmt::print(stderr, "no held-out recording has {}, to choose a threshold by\n", missing);
+}
+
 /// Where the held-out recordings say nothing of a class, the parent's threshold stays.
 void keep_thresholds(const Bundle& parent, Thresholds& thresholds) {
     for (std::size_t c = 0; c < parent.thresholds.size(); ++c)
@@ -255,6 +265,9 @@ json fit(const FitOptions& given, Progress& progress) {
     if (split.validation.empty())
         fmt::print(stderr, "no recording is held out: all thresholds stay 0.5 and the last epoch is kept\n");
     auto thresholds = choose_thresholds(held_out, options.thresholds);
+    if (!split.validation.empty())
+        say_what_is_not_held_out(pick(dataset.classes, beginning.labelled), pick(train_positives, beginning.labelled),
+                                 pick(thresholds.positives, beginning.labelled));
     if (beginning.parent) keep_thresholds(*beginning.parent, thresholds);
     bundle.thresholds = thresholds.values;
     auto rule = describe(thresholds, options.thresholds);

@@ -15,6 +15,7 @@
 #include "trainer/evaluate.h"
 #include "trainer/model_list.h"
 #include "trainer/splits.h"
+#include "trainer/text_file.h"
 
 namespace chorus {
 namespace {
@@ -220,6 +221,24 @@ TEST_F(Fit, KeepsTheLastEpochAndPlainThresholdsWithNothingHeldOut) {
     EXPECT_EQ(report["training"]["best_epoch"], 2);
     EXPECT_TRUE(report["test"].is_null());
     EXPECT_THAT(read_bundle(folder_ / "model.safetensors").thresholds, testing::Each(0.5F));
+}
+
+TEST_F(Fit, SaysOfWhichClassesNothingIsHeldOut) {
+    write_tone_dataset(folder_ / "dataset", 24, 0);
+    std::istringstream lines(read_text(folder_ / "dataset/metadata.csv"));
+    std::string manifest;
+    int clip = -1;  // the header
+    for (std::string line; std::getline(lines, line); ++clip)
+        manifest += line + (clip < 0 ? ",ONCE\n" : clip == 0 ? ",1\n" : ",0\n");  // POND_0 is not held out
+    write_text(folder_ / "dataset/metadata.csv", manifest);
+    auto options = coarse_options();
+    options.training.epochs = 1;
+    testing::internal::CaptureStderr();
+    const auto report = run(options);
+    EXPECT_THAT(testing::internal::GetCapturedStderr(),
+                testing::AllOf(HasSubstr("no held-out recording has "), HasSubstr("ONCE, to choose a threshold by\n"),
+                               testing::Not(HasSubstr("LOW"))));
+    EXPECT_GT(report["clips"]["held_out"], 0);
 }
 
 TEST_F(Fit, RefusesAPathItCannotWriteBeforeItTrains) {
