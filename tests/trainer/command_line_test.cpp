@@ -57,11 +57,10 @@ TEST_F(ChorusTrain, NamesItsVersionAndLibTorch) {
 
 TEST_F(ChorusTrain, ExitsWithTwoOnWrongUsage) {
     for (const auto* arguments :
-         {"", "sing", "fit", "fit --dataset x --out y --architecture huge", "fit --dataset x --out y --epochs -1",
-          "fit --dataset x --out y --hop 0", "fit --dataset x --out y --set epochs",
+         {"", "sing", "fit", "fit --dataset x --out y --architecture huge", "fit --dataset x --out y --set epochs",
           "fit --dataset x --out y --set a.b=1", "fit --dataset x --out y --config /nonexistent",
           "compare --dataset x --out y --methods cutmix", "compare --dataset x --out y --methods mix2:loss.kind=huge",
-          "compare --dataset x --out y --seeds 0", "models"}) {
+          "models"}) {
         const auto outcome = run(arguments);
         EXPECT_EQ(outcome.status, 2) << arguments;
         EXPECT_EQ(outcome.output, "") << arguments;
@@ -81,9 +80,10 @@ TEST_F(ChorusTrain, PrintsNothingButJsonOnItsOutput) {
     write_text(folder_ / "dataset/audio/POND/POND_3_0_3.wav", "no sound");
     const auto dataset = (folder_ / "dataset").string();
     const auto model = (folder_ / "m.safetensors").string();
+    const auto cache = folder_ / "cache";
     const auto fitted =
-        run("fit --dataset " + dataset + " --out " + model +
-            " --architecture small --hop 512 --mels 64 --epochs 1 --batch 8 --threads 1 --precision float");
+        run("fit --dataset " + dataset + " --out " + model + " --cache " + cache.string() +
+            " --architecture small --hop 512 --mels 32 --epochs 1 --batch 8 --threads 1 --precision float");
     ASSERT_EQ(fitted.status, 0) << fitted.errors;
     const auto report = nlohmann::json::parse(fitted.output);
     EXPECT_EQ(report["bundle"], model);
@@ -106,9 +106,11 @@ TEST_F(ChorusTrain, PrintsNothingButJsonOnItsOutput) {
     EXPECT_THAT(strict.errors, HasSubstr("POND_3_0_3.wav: cannot be read as sound"));
     EXPECT_THAT(strict.errors, HasSubstr("(strict: 1 in all can't be used)"));
 
-    const auto evaluated = run("evaluate --threads 1 --model " + model + " --dataset " + dataset);
+    const auto evaluated =
+        run("evaluate --threads 1 --model " + model + " --dataset " + dataset + " --cache " + cache.string());
     ASSERT_EQ(evaluated.status, 0) << evaluated.errors;
     EXPECT_EQ(nlohmann::json::parse(evaluated.output)["test"]["clips"], 4);
+    EXPECT_EQ(std::distance(std::filesystem::directory_iterator(cache), {}), 1) << "all features were there";
 
     std::filesystem::create_symlink("m.safetensors", folder_ / "current");
     const auto listed = run("models " + folder_.path().string());
@@ -132,10 +134,11 @@ TEST_F(ChorusTrain, LearnsFromRecordingsWithRavenTables) {
     }
     const auto fitted =
         run("fit --dataset " + (folder_ / "dataset").string() + " --out " + (folder_ / "m.safetensors").string() +
-            " --architecture small --hop 512 --mels 64 --epochs 1 --batch 8 --threads 1");
+            " --architecture small --hop 512 --mels 32 --epochs 1 --batch 8 --threads 1");
     ASSERT_EQ(fitted.status, 0) << fitted.errors;
     const auto report = nlohmann::json::parse(fitted.output);
     EXPECT_EQ(report["classes"], 2);
+    EXPECT_EQ(report["test"]["events"]["classes"].size(), 2U);
     const auto& clips = report["clips"];
     EXPECT_EQ(clips["training"].get<int>() + clips["held_out"].get<int>() + clips["test"].get<int>(), 8 * 6);
     EXPECT_EQ(read_bundle(folder_ / "m.safetensors").labels.at(0).code, "HIGH");

@@ -5,10 +5,7 @@
 
 #include <cmath>
 #include <fstream>
-#include <functional>
-#include <iterator>
 #include <nlohmann/json.hpp>
-#include <set>
 #include <sstream>
 
 #include "tests/trainer/support.h"
@@ -29,11 +26,14 @@ class Fit : public testing::Test {
         options.dataset = folder_ / "dataset";
         options.out = folder_ / "model.safetensors";
         options.front_end.hop = 512;
-        options.front_end.mels = 64;
+        options.front_end.mels = 32;
         options.training.architecture = Architecture::kMobileNetV3Small;
         options.training.batch = 16;
         options.training.epochs = 2;
         options.training.threads = 1;
+        // Narrower masks: a window has a quarter of the mels and of the frames of the paper's.
+        options.training.augmentation.frequency_mask_width = 3;
+        options.training.augmentation.time_mask_width = 8;
         return options;
     }
 
@@ -47,10 +47,7 @@ class Fit : public testing::Test {
 TEST_F(Fit, LearnsToTellTonesApart) {
     write_tone_dataset(folder_ / "dataset", 200, 60);
     auto options = coarse_options();
-    options.training.epochs = 12;
-    // Masks half as wide: a window has half the mels and a quarter of the frames of the paper's.
-    options.training.augmentation.frequency_mask_width = 5;
-    options.training.augmentation.time_mask_width = 8;
+    options.training.epochs = 8;
     const auto report = run(options);
     EXPECT_GT(report["test"]["macro_f1"]["calibrated"]["all_classes"].get<double>(), 0.8) << report.dump(1);
     EXPECT_GT(report["test"]["mean_average_precision"].get<double>(), 0.85);
@@ -82,141 +79,16 @@ TEST_F(Fit, LearnsToTellTonesApart) {
     EXPECT_EQ(models[0]["current"], false);
 }
 
-TEST_F(Fit, GivesTheSameBitsForTheSameSeed) {
-    write_tone_dataset(folder_ / "dataset", 24, 2);
-    auto options = coarse_options();
-    options.training.batch = 8;
-    options.training.epochs = 1;
-    options.training.precision = TensorType::kFloat32;
-    options.training.threads = 2;
-    const auto weights = [&](std::uint64_t seed) {
-        options.training.seed = seed;
-        run(options);
-        return read_bundle(options.out).tensors;
-    };
-    const auto same = [](const auto& a, const auto& b) {
-        return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const auto& x, const auto& y) {
-            return x.first == y.first && x.second.bytes == y.second.bytes;
-        });
-    };
-    const auto first = weights(1);
-    EXPECT_TRUE(same(first, weights(1)));
-    EXPECT_FALSE(same(first, weights(2)));
-}
-
-TEST_F(Fit, MixesInEveryWayAskedFor) {
-    write_tone_dataset(folder_ / "dataset", 24, 2);
-    auto options = coarse_options();
-    options.training.epochs = 1;
-    for (const auto* method : {"none", "mixup", "manifold", "multimix"}) {
-        for (const auto semantics : {MixingSemantics::kPaper, MixingSemantics::kReference}) {
-            options.training.mixing.shares = parse_method(method).value();
-            options.training.mixing.semantics = semantics;
-            EXPECT_EQ(run(options)["training"]["mixing"][method], parse_method(method) == parse_method("none") ? 1.0
-                                                                  : std::string(method) == "manifold"          ? 0.5
-                                                                                                               : 0.25);
-        }
-    }
-}
-
-TEST_F(Fit, TrainsOtherWeightsWithEveryOptionOfTheRecipe) {
-    write_tone_dataset(folder_ / "dataset", 24, 0);
-    auto plain = coarse_options();
-    plain.training.batch = 8;
-    plain.training.epochs = 1;
-    plain.training.mixing.shares = parse_method("none").value();
-    plain.training.augmentation = {.time_shift = false, .frequency_masks = 0, .time_masks = 0};
-    const auto weights = [&](const std::function<void(TrainingOptions&)>& change) {
-        auto options = plain;
-        change(options.training);
-        run(options);
-        return read_bundle(options.out).tensors.at("head.weight").bytes;
-    };
-    const auto unchanged = weights([](auto&) {});
-    std::set<std::vector<std::byte>> seen = {unchanged};
-    const std::function<void(TrainingOptions&)> changes[] = {
-        [](auto& t) { t.learning_rate.schedule = Schedule::kCosineByStep; },
-        [](auto& t) { t.learning_rate.warm_up_epochs = 1.0; },
-        [](auto& t) { t.weight_decay = 5.0; },
-        [](auto& t) { t.beta1 = 0.5; },
-        [](auto& t) { t.beta2 = 0.5; },
-        [](auto& t) { t.clip_norm = 1e-6; },
-        [](auto& t) { t.weight_average = 0.9; },
-        [](auto& t) { t.loss.kind = LossKind::kFocal; },
-        [](auto& t) { t.loss.kind = LossKind::kAsymmetric; },
-        [](auto& t) { t.class_weights = ClassWeights::kInverseFrequency; },
-        [](auto& t) { t.class_weights = ClassWeights::kEffectiveNumber; },
-        [](auto& t) { t.sampling = Sampling::kBalanced; },
-        [](auto& t) { t.sampling = Sampling::kClassAware; },
-        [](auto& t) { t.augmentation.gain_db = 20.0; },
-        [](auto& t) { t.mixing.shares = parse_method("mixup").value(); },
-        [](auto& t) { t.mixing.shares = parse_method("manifold").value(); },
-        [](auto& t) {
-            t.mixing.shares = parse_method("manifold").value();
-            t.mixing.manifold_layer = ManifoldLayer::kRandom;
-        },
-        [](auto& t) { t.mixing.shares = parse_method("multimix").value(); },
-        [](auto& t) {
-            t.mixing.shares = parse_method("multimix").value();
-            t.mixing.multimix_samples = 24;
-        },
-    };
-    for (std::size_t i = 0; i < std::size(changes); ++i)
-        EXPECT_TRUE(seen.insert(weights(changes[i])).second) << "option " << i;
-    EXPECT_EQ(unchanged, weights([](auto& t) {
-                  t.mixing.shares = parse_method("mix2").value();
-                  t.mixing.plain_epochs_last = 1;
-              }));
-}
-
-TEST_F(Fit, GoesOnFromACheckpointToTheSameBits) {
-    write_tone_dataset(folder_ / "dataset", 40, 0);
-    auto options = coarse_options();
-    options.training.batch = 8;
-    options.training.epochs = 3;
-    options.training.weight_average = 0.9;
-    options.training.sampling = Sampling::kBalanced;
-    const auto weights = [&] { return read_bundle(options.out).tensors; };
-    run(options);
-    const auto unbroken = weights();
-    std::filesystem::remove(options.out);
-
-    options.resume = true;
-    int stops = 0;
-    int asked = 0;
-    options.must_stop = [&] { return ++asked % 3 == 0; };
-    for (bool done = false; !done;) {
-        try {
-            run(options);
-            done = true;
-        } catch (const Interrupted&) {
-            ++stops;
-            EXPECT_FALSE(std::filesystem::exists(options.out));
-        }
-        ASSERT_LT(stops, 20);
-    }
-    EXPECT_GT(stops, 2);
-    const auto broken = weights();
-    for (const auto& [name, tensor] : unbroken) EXPECT_EQ(tensor.bytes, broken.at(name).bytes) << name;
-    EXPECT_FALSE(std::filesystem::exists(options.out.string() + ".checkpoint"));
-}
-
-TEST_F(Fit, RefusesACheckpointOfAnotherTraining) {
-    write_tone_dataset(folder_ / "dataset", 24, 0);
-    auto options = coarse_options();
-    options.must_stop = [] { return true; };
-    EXPECT_THROW(run(options), Interrupted);
-    options.resume = true;
-    options.training.learning_rate.rate = 0.001;
-    EXPECT_THAT([&] { run(options); }, testing::ThrowsMessage<std::runtime_error>(HasSubstr("other options or data")));
-    write_text(options.out.string() + ".checkpoint", "no checkpoint");
-    EXPECT_THAT([&] { run(options); }, testing::ThrowsMessage<std::runtime_error>(HasSubstr("is no checkpoint")));
-}
-
 TEST_F(Fit, KeepsTheLastEpochAndPlainThresholdsWithNothingHeldOut) {
     // SHA-256 puts neither POND_0 nor POND_1 among the held-out recordings.
     write_tone_dataset(folder_ / "dataset", 2, 0);
-    const auto report = run(coarse_options());
+    write_wav(folder_ / "noise/rain.wav", std::vector<float>(7 * 16000, 0.1F), 16000);
+    auto options = coarse_options();
+    options.background = folder_ / "noise";
+    EXPECT_THAT([&] { run(options); }, testing::ThrowsMessage<std::runtime_error>(HasSubstr("is silent")));
+    write_tone_dataset(folder_ / "noise", 2, 0);
+    const auto report = run(options);
+    EXPECT_EQ(report["background_windows"], 2);
     EXPECT_EQ(report["clips"]["held_out"], 0);
     EXPECT_EQ(report["training"]["best_epoch"], 2);
     EXPECT_TRUE(report["test"].is_null());
@@ -347,7 +219,9 @@ void divide_tones(const std::filesystem::path& folder) {
 TEST_F(Fit, LearnsANewClassFromThreeClipsAndKeepsTheOthers) {
     divide_tones(folder_ / "dataset");
     auto options = coarse_options();
+    options.front_end.mels = 64;
     options.training.epochs = 10;
+    options.training.augmentation = {};  // wide masks, so that it looks at all of a window
     run(options);
     const auto parent = read_bundle(options.out);
 
@@ -363,7 +237,8 @@ TEST_F(Fit, LearnsANewClassFromThreeClipsAndKeepsTheOthers) {
     EXPECT_EQ(grown.parent, parent.id);
     EXPECT_EQ(grown.front_end, parent.front_end);
     ASSERT_EQ(report["test"]["classes"].size(), 1U) << "nothing is known of the other two in these clips";
-    EXPECT_GT(report["test"]["classes"][0]["average_precision"].get<double>(), 0.8) << report["test"].dump(1);
+    EXPECT_GT(report["test"]["classes"][0]["average_precision"].get<double>(), 0.7)
+        << "by chance it would be the share of clips that hold it, 0.4: " << report["test"].dump(1);
     for (const auto& [name, tensor] : parent.tensors) {
         const auto& bytes = grown.tensors.at(name).bytes;
         EXPECT_EQ(std::vector(bytes.begin(), bytes.begin() + std::ssize(tensor.bytes)), tensor.bytes) << name;
