@@ -92,7 +92,7 @@ void write_checkpoint(const std::filesystem::path& path, const Checkpoint& check
     file.tensors.emplace(kOrder, store_order(checkpoint.order));
     for (const auto& [prefix, part] : parts_of(checkpoint))
         for (const auto& [name, tensor] : *part) file.tensors.emplace(prefix + name, tensor);
-    write_durably(path, serialise_safetensors(file));
+    replace_file(path, serialise_safetensors(file));
 }
 
 std::optional<Checkpoint> read_checkpoint(const std::filesystem::path& path) {

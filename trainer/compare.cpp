@@ -134,7 +134,7 @@ std::optional<json> finished(const Run& run) {
 }
 
 void write_text_durably(const std::filesystem::path& path, const std::string& text) {
-    write_durably(path, std::as_bytes(std::span(text)));
+    replace_file(path, std::as_bytes(std::span(text)));
 }
 
 std::string dump(const json& value) {
