@@ -85,5 +85,7 @@ std::string write_bundle(const std::filesystem::path& path, Bundle& bundle);
 std::string bundle_id(std::span<const std::byte> file);
 /// All 64 hex digits.
 std::string sha256_hex(std::span<const std::byte> data);
+/// The same of a file of any length. Throws std::runtime_error with one line that begins with the path.
+std::string sha256_hex_of_file(const std::filesystem::path& path);
 
 }  // namespace chorus

@@ -179,6 +179,21 @@ std::vector<std::string> split_labels(std::string_view text) {
     }
 }
 
+std::string recording_of_table(std::string_view stem) {
+    constexpr std::string_view kSelections = ".selections";
+    if (stem.ends_with(kSelections)) stem.remove_suffix(kSelections.size());
+    return std::string(stem.substr(0, stem.rfind(".Table.")));
+}
+
+bool tells_quality(std::string_view label) {
+    return label.ends_with("_H") || label.ends_with("_M") || label.ends_with("_L");
+}
+
+void strip_quality(std::vector<std::string>& labels) {
+    for (auto& label : labels)
+        if (tells_quality(label)) label.resize(label.size() - 2);
+}
+
 bool is_raven_table(std::string_view text) {
     std::string_view header;
     return Lines(text).next(header) && header.find('\t') != header.npos &&

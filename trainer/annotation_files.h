@@ -58,4 +58,12 @@ AnnotationText parse_label_csv(std::string_view text);
 /// The parts of a label between ';', ',' and '|', without blanks around them and without empty ones.
 std::vector<std::string> split_labels(std::string_view text);
 
+/// Which recording a table or track is about, by its file's name without the ending: NAME, NAME.selections or
+/// NAME.Table.N.selections.
+std::string recording_of_table(std::string_view stem);
+
+/// AnuraSet's strong labels tell how good the sound is: BOAALB_H, _M or _L.
+bool tells_quality(std::string_view label);
+void strip_quality(std::vector<std::string>& labels);
+
 }  // namespace chorus

@@ -40,30 +40,42 @@ AudioIndex::AudioIndex(const std::filesystem::path& folder) : folder_(folder) {
     }
 }
 
-const std::filesystem::path& AudioIndex::by_name(std::string_view name) const {
+const std::filesystem::path* AudioIndex::find_name(std::string_view name) const {
     const std::filesystem::path path(name);
     if (leads_elsewhere(path)) throw std::runtime_error(fmt::format("'{}' leads out of the data set", name));
     for (const auto& place : {folder_ / path, folder_ / "audio" / path}) {
         const auto found = std::lower_bound(files_.begin(), files_.end(), place);
-        if (found != files_.end() && *found == place) return *found;
+        if (found != files_.end() && *found == place) return &*found;
     }
     const auto found = by_file_name_.find(path.filename().string());
-    if (found == by_file_name_.end()) throw std::runtime_error(fmt::format("no recording '{}'", name));
+    if (found == by_file_name_.end()) return nullptr;
     if (found->second.size() > 1)
         throw std::runtime_error(fmt::format("{} recordings are called '{}'", found->second.size(), name));
-    return files_[found->second.front()];
+    return &files_[found->second.front()];
 }
 
-const std::filesystem::path& AudioIndex::by_stem(std::string_view stem, const std::filesystem::path& folder) const {
+const std::filesystem::path* AudioIndex::find_stem(std::string_view stem, const std::filesystem::path& folder) const {
     const auto found = by_stem_.find(stem);
-    if (found == by_stem_.end()) throw std::runtime_error(fmt::format("no recording '{}'", stem));
+    if (found == by_stem_.end()) return nullptr;
     std::vector<std::size_t> beside;
     for (const auto i : found->second)
         if (files_[i].parent_path() == folder) beside.push_back(i);
     const auto& candidates = beside.empty() ? found->second : beside;
     if (candidates.size() > 1)
         throw std::runtime_error(fmt::format("{} recordings are called '{}'", candidates.size(), stem));
-    return files_[candidates.front()];
+    return &files_[candidates.front()];
+}
+
+const std::filesystem::path& AudioIndex::by_name(std::string_view name) const {
+    const auto* found = find_name(name);
+    if (found == nullptr) throw std::runtime_error(fmt::format("no recording '{}'", name));
+    return *found;
+}
+
+const std::filesystem::path& AudioIndex::by_stem(std::string_view stem, const std::filesystem::path& folder) const {
+    const auto* found = find_stem(stem, folder);
+    if (found == nullptr) throw std::runtime_error(fmt::format("no recording '{}'", stem));
+    return *found;
 }
 
 }  // namespace chorus

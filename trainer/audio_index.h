@@ -17,10 +17,13 @@ class AudioIndex {
     /// Of a path within the folder or its audio/, else the one of this file name anywhere in it. Throws
     /// std::runtime_error with the reason: it leads elsewhere, there is none, or there are several.
     const std::filesystem::path& by_name(std::string_view name) const;
+    /// The same, null where there is none.
+    const std::filesystem::path* find_name(std::string_view name) const;
 
     /// The recording whose name without ending is `stem`: the one in `folder`, else the only one anywhere. Throws as
     /// by_name() does.
     const std::filesystem::path& by_stem(std::string_view stem, const std::filesystem::path& folder) const;
+    const std::filesystem::path* find_stem(std::string_view stem, const std::filesystem::path& folder) const;
 
     const std::vector<std::filesystem::path>& files() const { return files_; }  // sorted
 

@@ -194,7 +194,7 @@ void leave_out_shared_recordings(Dataset& dataset) {
     });
 }
 
-Dataset parse_manifest(std::string_view text, const std::filesystem::path& directory, double window_seconds) {
+Manifest parse_manifest_rows(std::string_view text, const std::filesystem::path& directory, double window_seconds) {
     CsvReader csv(text);
     Row header;
     if (!csv.next(header)) throw std::runtime_error("is empty");
@@ -209,26 +209,39 @@ Dataset parse_manifest(std::string_view text, const std::filesystem::path& direc
                     .classes = {}};
     columns.classes = find_class_columns(header, columns.subset, rows);
 
-    Dataset dataset;
-    for (const auto column : columns.classes) dataset.classes.push_back(header[column]);
+    Manifest manifest;
+    for (const auto column : columns.classes) manifest.classes.push_back(header[column]);
     RowReader reader(directory, columns, header.size(), window_seconds);
     for (const auto& [line, fields] : rows) {
+        auto& row = manifest.rows.emplace_back();
+        row.line = line;
         try {
-            auto clip = reader.read(fields);
-            std::error_code error;
-            if (std::filesystem::is_regular_file(clip.audio, error))
-                dataset.clips.push_back(std::move(clip));
-            else
-                dataset.left_out.push_back({.item = clip.audio.string(), .reason = "no such file"});
+            row.clip = reader.read(fields);
         } catch (const std::runtime_error& reason) {
-            dataset.left_out.push_back({.item = fmt::format("metadata.csv:{}", line), .reason = reason.what()});
+            row.fault = reason.what();
         }
+    }
+    return manifest;
+}
+
+Dataset parse_manifest(std::string_view text, const std::filesystem::path& directory, double window_seconds) {
+    auto manifest = parse_manifest_rows(text, directory, window_seconds);
+    Dataset dataset;
+    dataset.classes = std::move(manifest.classes);
+    for (auto& [line, clip, fault] : manifest.rows) {
+        std::error_code error;
+        if (!fault.empty())
+            dataset.left_out.push_back({.item = fmt::format("metadata.csv:{}", line), .reason = std::move(fault)});
+        else if (!std::filesystem::is_regular_file(clip.audio, error))
+            dataset.left_out.push_back({.item = clip.audio.string(), .reason = "no such file"});
+        else
+            dataset.clips.push_back(std::move(clip));
     }
     leave_out_shared_recordings(dataset);
     if (dataset.clips.empty()) {
         const auto& first = dataset.left_out.front();
-        throw std::runtime_error(
-            fmt::format("none of {} rows can be used; the first: {}: {}", rows.size(), first.item, first.reason));
+        throw std::runtime_error(fmt::format("none of {} rows can be used; the first: {}: {}", manifest.rows.size(),
+                                             first.item, first.reason));
     }
     return dataset;
 }

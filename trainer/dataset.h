@@ -69,7 +69,23 @@ void leave_out_shared_recordings(Dataset& dataset);
 /// left.
 Dataset read_anuraset(const std::filesystem::path& directory, double window_seconds);
 
-/// The same from the text of metadata.csv, without its hash; what it throws doesn't begin with a path.
+/// A row of metadata.csv and the clip it tells of.
+struct ManifestRow {
+    int line = 0;  // from 1
+    Clip clip;
+    std::string fault;  // why it can't be used; empty where it can
+};
+
+struct Manifest {
+    std::vector<std::string> classes;
+    std::vector<ManifestRow> rows;
+};
+
+/// What the text of metadata.csv says, whether the clips are there or not. Throws std::runtime_error without a path:
+/// columns or all rows missing.
+Manifest parse_manifest_rows(std::string_view text, const std::filesystem::path& directory, double window_seconds);
+
+/// read_anuraset() from the text of metadata.csv, without its hash; what it throws doesn't begin with a path.
 Dataset parse_manifest(std::string_view text, const std::filesystem::path& directory, double window_seconds);
 
 struct Species {

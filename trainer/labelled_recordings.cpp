@@ -8,19 +8,16 @@
 #include <stdexcept>
 
 #include "model/bundle.h"
-#include "trainer/audio_file.h"
 #include "trainer/splits.h"
 
 namespace chorus {
 namespace {
 
-/// An annotation that the recording bears out.
-struct CheckedCall {
-    double start_seconds = 0.0;
-    double end_seconds = 0.0;
-    std::optional<int> channel;
-    std::vector<std::string> codes;
-};
+std::string lower(std::string text) {
+    std::transform(text.begin(), text.end(), text.begin(),
+                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    return text;
+}
 
 struct CheckedRecording {
     const LabelledRecording* source = nullptr;
@@ -28,56 +25,13 @@ struct CheckedRecording {
     std::vector<CheckedCall> calls;
 };
 
-class CodeFinder {
-  public:
-    explicit CodeFinder(const std::map<std::string, Species>& species) {
-        for (const auto& [code, known] : species)
-            if (!known.name.empty()) codes_[lower(known.name)] = code;
-    }
-
-    /// Throws std::runtime_error where a label can't be a code.
-    std::string code_of(const std::string& label) const {
-        if (is_class_code(label)) return label;
-        if (const auto found = codes_.find(lower(label)); found != codes_.end()) return found->second;
-        auto code = label;
-        std::replace(code.begin(), code.end(), ' ', '_');
-        if (!is_class_code(code))
-            throw std::runtime_error(fmt::format(
-                "label '{}' is no class code (letters, digits, '_' and '-') nor a name of species.csv", label));
-        return code;
-    }
-
-  private:
-    static std::string lower(std::string text) {
-        std::transform(text.begin(), text.end(), text.begin(),
-                       [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-        return text;
-    }
-    std::map<std::string, std::string> codes_;  // by name in lower case
-};
-
-CheckedCall check(const Annotation& annotation, const AudioInfo& info, const CodeFinder& codes) {
-    const double end = annotation.end_seconds.value_or(info.seconds);
-    if (annotation.start_seconds >= info.seconds)
-        throw std::runtime_error(
-            fmt::format("begins at {:g} s, the recording ends at {:.2f} s", annotation.start_seconds, info.seconds));
-    if (annotation.channel && *annotation.channel >= info.channels)
-        throw std::runtime_error(fmt::format("names channel {} (from 0) of {}", *annotation.channel, info.channels));
-    CheckedCall call{.start_seconds = annotation.start_seconds,
-                     .end_seconds = std::min(end, info.seconds),
-                     .channel = info.channels == 1 ? std::nullopt : annotation.channel,
-                     .codes = {}};
-    for (const auto& label : annotation.labels) call.codes.push_back(codes.code_of(label));
-    return call;
-}
-
 CheckedRecording check(const LabelledRecording& recording, const CodeFinder& codes, double window_seconds,
                        std::vector<LeftOut>& left_out) {
     const auto info = read_audio_info(recording.audio);
     CheckedRecording checked{.source = &recording, .seconds = info.seconds, .calls = {}};
     for (const auto& annotation : recording.annotations) {
         try {
-            checked.calls.push_back(check(annotation, info, codes));
+            checked.calls.push_back(check_annotation(annotation, info, codes));
         } catch (const std::runtime_error& error) {
             left_out.push_back(
                 {.item = fmt::format("{}:{}", recording.label_file.string(), annotation.line), .reason = error.what()});
@@ -119,12 +73,6 @@ bool has_times(const LabelledRecording& recording) {
     });
 }
 
-Subset subset_of(const LabelledRecording& recording, double test_share) {
-    if (recording.subset) return *recording.subset;
-    // A hash of its own: that of the name alone decides what is held out.
-    return is_held_out("test/" + recording.recording, test_share) ? Subset::kTest : Subset::kTrain;
-}
-
 /// Of all that decides what is learned, wherever the data set lies.
 std::string hash_of(const Dataset& dataset) {
     std::string text;
@@ -140,6 +88,37 @@ std::string hash_of(const Dataset& dataset) {
 }
 
 }  // namespace
+
+CodeFinder::CodeFinder(const std::map<std::string, Species>& species) {
+    for (const auto& [code, known] : species)
+        if (!known.name.empty()) codes_[lower(known.name)] = code;
+}
+
+std::string CodeFinder::code_of(const std::string& label) const {
+    if (is_class_code(label)) return label;
+    if (const auto found = codes_.find(lower(label)); found != codes_.end()) return found->second;
+    auto code = label;
+    std::replace(code.begin(), code.end(), ' ', '_');
+    if (!is_class_code(code))
+        throw std::runtime_error(
+            fmt::format("label '{}' is no class code (letters, digits, '_' and '-') nor a name of species.csv", label));
+    return code;
+}
+
+CheckedCall check_annotation(const Annotation& annotation, const AudioInfo& info, const CodeFinder& codes) {
+    const double end = annotation.end_seconds.value_or(info.seconds);
+    if (annotation.start_seconds >= info.seconds)
+        throw std::runtime_error(
+            fmt::format("begins at {:g} s, the recording ends at {:.2f} s", annotation.start_seconds, info.seconds));
+    if (annotation.channel && *annotation.channel >= info.channels)
+        throw std::runtime_error(fmt::format("names channel {} (from 0) of {}", *annotation.channel, info.channels));
+    CheckedCall call{.start_seconds = annotation.start_seconds,
+                     .end_seconds = std::min(end, info.seconds),
+                     .channel = info.channels == 1 ? std::nullopt : annotation.channel,
+                     .codes = {}};
+    for (const auto& label : annotation.labels) call.codes.push_back(codes.code_of(label));
+    return call;
+}
 
 Dataset cut_recordings(std::span<const LabelledRecording> recordings, const std::map<std::string, Species>& species,
                        const CutOptions& options, std::vector<LeftOut> left_out) {
@@ -179,7 +158,8 @@ Dataset cut_recordings(std::span<const LabelledRecording> recordings, const std:
                                          .channel = channel,
                                          .recording = recording.source->recording,
                                          .start_seconds = window.start_seconds,
-                                         .subset = subset_of(*recording.source, options.test_share),
+                                         .subset = recording.source->subset.value_or(
+                                             subset_by_name(recording.source->recording, options.test_share)),
                                          .targets = std::move(window.targets)});
             }
         }

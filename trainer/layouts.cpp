@@ -78,13 +78,6 @@ std::vector<std::filesystem::path> text_files_below(const std::filesystem::path&
     return files;
 }
 
-std::string recording_of_table(const std::filesystem::path& file) {
-    auto stem = file.stem().string();
-    if (stem.ends_with(".selections")) stem.resize(stem.size() - std::string_view(".selections").size());
-    const auto table = stem.rfind(".Table.");
-    return stem.substr(0, table);
-}
-
 /// Rows that each name their file: ESC-50's and the plain CSV.
 Gathered gather_rows(const std::filesystem::path& folder, const std::filesystem::path& file,
                      const std::function<AnnotationText(std::string_view)>& parse) {
@@ -106,7 +99,7 @@ void gather_table(const AudioIndex& index, const std::filesystem::path& file, Ga
     const auto text = read_text(file);
     const bool is_raven = is_raven_table(text);
     auto parsed = is_raven ? parse_raven_table(text) : parse_label_track(text);
-    const auto stem = recording_of_table(file);
+    const auto stem = recording_of_table(file.stem().string());
     if (!is_raven || std::all_of(parsed.annotations.begin(), parsed.annotations.end(),
                                  [](const Annotation& annotation) { return annotation.file.empty(); })) {
         gathered.add(index.by_stem(stem, file.parent_path()), file, {}, {}, std::move(parsed.annotations));
@@ -157,12 +150,6 @@ std::map<std::string, Subset> anuraset_subsets(const std::filesystem::path& fold
         if (std::max(recording, subset) < fields.size())
             subsets[fields[recording]] = fields[subset] == "test" ? Subset::kTest : Subset::kTrain;
     return subsets;
-}
-
-/// AnuraSet's strong labels tell how good the sound is: BOAALB_H, _M or _L.
-void strip_quality(std::vector<std::string>& labels) {
-    for (auto& label : labels)
-        if (label.ends_with("_H") || label.ends_with("_M") || label.ends_with("_L")) label.resize(label.size() - 2);
 }
 
 Gathered gather_strong_labels(const std::filesystem::path& folder) {

@@ -19,6 +19,14 @@ inline constexpr double kHeldOutShare = 0.15;
 /// binomial distribution over the recordings that hold it: of 20 recordings, none are held out in 1 of 26 cases.
 bool is_held_out(std::string_view recording, double share = kHeldOutShare);
 
+/// The subset of a recording of which nothing else says it. A hash of its own: that of the name alone decides what is
+/// held out.
+Subset subset_by_name(std::string_view recording, double test_share);
+
+/// What recordings that are much alike share, as far as a recording's name (without its ending) tells: site and date.
+/// POND_20260101_050000 gives POND_20260101; a name without a time is its own session.
+std::string session_of(std::string_view recording);
+
 /// Rows of Dataset::clips.
 struct Split {
     std::vector<std::size_t> training;

@@ -151,5 +151,16 @@ TEST(Splits, NeverMoveARecording) {
     EXPECT_TRUE(is_held_out("c", 0.19));
 }
 
+TEST(Session, IsSiteAndDateAsFarAsANameTells) {
+    EXPECT_EQ(session_of("POND_20260101_050000"), "POND_20260101");
+    EXPECT_EQ(session_of("POND_20260101T050000Z_gate_0_20260101"), "POND_20260101");
+    EXPECT_EQ(session_of("pond-7_20261123_021407Z_gate_3_4711"), "pond-7_20261123");
+    EXPECT_EQ(session_of("INCT4_20191125_234500_12_15"), "INCT4_20191125");
+    EXPECT_EQ(session_of("20260101_050000"), "20260101");
+    EXPECT_EQ(session_of("bullfrog-1"), "bullfrog-1");
+    EXPECT_EQ(session_of("POND_20261301_050000"), "POND_20261301_050000") << "no such month";
+    EXPECT_EQ(session_of(""), "");
+}
+
 }  // namespace
 }  // namespace chorus
