@@ -29,8 +29,14 @@ std::chrono::microseconds to_duration(double seconds) {
     return std::chrono::microseconds(std::llround(seconds * 1e6));
 }
 
+/// A recording that stands for a whole day leaves the time to its sound's name.
+std::optional<RecorderTime> recorder_time_of(const Clip& clip) {
+    const auto time = time_in_name(clip.recording);
+    return time ? time : time_in_name(clip.audio.stem().string());
+}
+
 std::optional<UtcTime> time_of(const Clip& clip, double clock_ahead_hours) {
-    const auto recorder = time_in_name(clip.recording);
+    const auto recorder = recorder_time_of(clip);
     if (!recorder) return std::nullopt;
     const auto start = recorder->utc_offset ? recorder->utc() : recorder->utc() - to_duration(clock_ahead_hours * 3600);
     return start + to_duration(clip.start_seconds);
@@ -71,8 +77,8 @@ double total(const Counts& counts) {
 int count_dated_recordings(const Dataset& dataset, std::span<const std::size_t> rows) {
     std::set<std::string> recordings;
     for (const auto row : rows) {
-        const auto& recording = dataset.clips[row].recording;
-        if (time_in_name(recording)) recordings.insert(recording);
+        const auto& clip = dataset.clips[row];
+        if (recorder_time_of(clip)) recordings.insert(clip.recording);
     }
     return static_cast<int>(recordings.size());
 }

@@ -27,7 +27,8 @@ int count_dated_recordings(const Dataset& dataset, std::span<const std::size_t> 
 ///   shift[k] = logit((n[k] + a r) / (N[k] + a)) - logit(r),  a = 10 recordings,
 /// to two decimals and within kLargestShift. As n is held against N, when recorders ran cancels out; where they hardly
 /// ran, a draws the shift to 0. A class that was heard never or always has none. Clips are dated by their recording's
-/// name and their own start; those that can't be are passed over. Empty with too few dated recordings.
+/// name, else their sound's, and their own start; those that can't be are passed over. Empty with too few dated
+/// recordings.
 std::optional<ActivityTable> learn_activity(const Dataset& dataset, std::span<const std::size_t> rows,
                                             const ActivityOptions& options);
 

@@ -139,7 +139,15 @@ TEST_F(Activity, LearnsNothingFromTooFewDatedRecordings) {
     const auto rows = all_rows(dataset);
     EXPECT_FALSE(learn_activity(dataset, std::span(rows).first(2 * (kFewestDatedRecordings - 1)), {}));
     EXPECT_TRUE(learn_activity(dataset, std::span(rows).first(2 * kFewestDatedRecordings), {}));
-    for (auto& clip : dataset.clips) clip.recording = "POND_1";
+    for (auto& clip : dataset.clips) {
+        clip.audio = clip.recording + ".wav";
+        clip.recording = clip.recording.substr(0, clip.recording.find('_', 2));  // S_YYYYMMDD
+    }
+    EXPECT_GT(count_dated_recordings(dataset, rows), 1) << "by the names of their sound";
+    for (auto& clip : dataset.clips) {
+        clip.audio = "1.wav";
+        clip.recording = "POND_1";
+    }
     EXPECT_EQ(count_dated_recordings(dataset, rows), 0);
     EXPECT_FALSE(learn_activity(dataset, rows, {}));
 }

@@ -40,7 +40,7 @@ class ChorusTrain : public testing::Test {
 };
 
 TEST_F(ChorusTrain, HelpsWithEveryVerb) {
-    for (const auto* verb : {"", "fit", "evaluate", "compare", "models"}) {
+    for (const auto* verb : {"", "fit", "evaluate", "compare", "import", "models"}) {
         const auto outcome = run(std::string(verb) + " --help");
         EXPECT_EQ(outcome.status, 0);
         EXPECT_THAT(outcome.output, HasSubstr("Usage: "));
@@ -73,6 +73,32 @@ TEST_F(ChorusTrain, ExitsWithOneAndOneLineOnAFailure) {
     EXPECT_EQ(outcome.status, 1);
     EXPECT_EQ(outcome.output, "");
     EXPECT_EQ(outcome.errors, "chorus-train: /nonexistent: does not exist\n");
+}
+
+TEST_F(ChorusTrain, ImportsLabelsForATraining) {
+    write_tone_dataset(folder_ / "tones", 24, 4);
+    const auto inbox = folder_ / "labels/inbox";
+    std::filesystem::create_directories(inbox);
+    std::filesystem::rename(folder_ / "tones/audio", inbox / "audio");
+    std::filesystem::rename(folder_ / "tones/metadata.csv", inbox / "metadata.csv");
+    write_text(inbox / "bad.txt", "no track\n");
+    const auto long_ago = std::filesystem::file_time_type::clock::now() - std::chrono::hours(1);
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(inbox))
+        std::filesystem::last_write_time(entry, long_ago);
+
+    const auto station = folder_.path().string();
+    const auto imported = run("import --station " + station);
+    EXPECT_EQ(imported.status, 1);
+    EXPECT_EQ(imported.errors, "bad.txt is rejected: bad.txt:1: 1 fields, not start, end and label\n");
+    EXPECT_EQ(nlohmann::json::parse(imported.output)["new_classes"], nlohmann::json({"LOW", "RISE", "TRILL"}));
+    const auto again = run("import --station " + station);
+    EXPECT_EQ(again.status, 0) << again.errors;
+    EXPECT_EQ(nlohmann::json::parse(again.output)["recordings"], 28);
+
+    const auto fit = run("fit --dataset " + station + "/dataset --out " + station +
+                         "/m.safetensors --architecture small --hop 512 --mels 64 --epochs 1 --batch 8 --strict");
+    EXPECT_EQ(fit.status, 0) << fit.errors;
+    EXPECT_EQ(read_bundle(folder_ / "m.safetensors").labels.size(), 3U);
 }
 
 TEST_F(ChorusTrain, PrintsNothingButJsonOnItsOutput) {

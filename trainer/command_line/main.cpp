@@ -20,6 +20,7 @@
 #include "trainer/configuration.h"
 #include "trainer/evaluate.h"
 #include "trainer/fit.h"
+#include "trainer/label_import.h"
 #include "trainer/model_list.h"
 
 namespace {
@@ -51,6 +52,7 @@ struct Arguments {
     CompareOptions compare;
     std::string methods = "parts";
     std::filesystem::path models;
+    ImportFolders station;
     int threads = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 };
 
@@ -179,6 +181,24 @@ CLI::App* add_models(CLI::App& app, Arguments& arguments) {
     return verb;
 }
 
+CLI::App* add_import(CLI::App& app, Arguments& arguments) {
+    auto* verb = app.add_subcommand("import", "Take the label files of a station's inbox into its data set");
+    verb->add_option("--station", arguments.station.station, "Folder that holds labels/, clips/ and dataset/")
+        ->capture_default_str();
+    add_configuration(*verb, arguments);
+    return verb;
+}
+
+/// False, said on stderr, where files were rejected.
+bool import(const Arguments& arguments, nlohmann::json& report) {
+    const auto imported = import_labels(arguments.station, {.test_share = arguments.fit.data.test_share});
+    for (const auto& [file, reasons] : imported.rejected)
+        fmt::print(stderr, "{} is rejected: {}{}\n", file, reasons.front(),
+                   reasons.size() > 1 ? fmt::format(" (and {} more)", reasons.size() - 1) : "");
+    report = to_json(imported);
+    return imported.rejected.empty();
+}
+
 /// OpenMP's threads spin while they wait, and where others want the cores too (the daemon does) they wait for a thread
 /// that isn't running: many times slower. The library reads how to wait before main, so the program starts over.
 void let_idle_threads_sleep(char** argv) {
@@ -220,6 +240,7 @@ int main(int argc, char** argv) try {
     auto* evaluate_verb = add_evaluate(app, arguments);
     auto* compare_verb = add_compare(app, arguments);
     auto* models_verb = add_models(app, arguments);
+    auto* import_verb = add_import(app, arguments);
     try {
         app.parse(argc, argv);
         complete(arguments);
@@ -248,8 +269,10 @@ int main(int argc, char** argv) try {
     if (evaluate_verb->parsed()) report = evaluate(arguments.evaluate, progress);
     if (compare_verb->parsed()) report = compare(arguments.compare, progress);
     if (models_verb->parsed()) report = list_models(arguments.models);
+    bool all_is_well = true;
+    if (import_verb->parsed()) all_is_well = import(arguments, report);
     fmt::print("{}\n", report.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
-    return EXIT_SUCCESS;
+    return all_is_well ? EXIT_SUCCESS : EXIT_FAILURE;
 } catch (const chorus::Interrupted& interrupted) {
     fmt::print(stderr, "chorus-train: {}; fit --resume, or compare again, goes on from here\n", interrupted.what());
     return kStopped;
