@@ -142,14 +142,12 @@ ScoringNetwork::Scratch::Scratch(const ScoringNetwork& network) : buffers_(std::
 ScoringNetwork::Scratch::~Scratch() = default;
 ScoringNetwork::Scratch::Scratch(Scratch&&) noexcept = default;
 
-void ScoringNetwork::score(std::span<const float> features, std::span<float> scores, Scratch& scratch) const {
+void ScoringNetwork::run(std::span<const float> features, Scratch& scratch) const {
     const auto& layers = *layers_;
     const auto& buffers = *scratch.buffers_;
     if (features.size() != window_size()) {
         throw std::invalid_argument("a window does not have the network's size");
     }
-    if (scores.size() != static_cast<std::size_t>(classes_)) throw std::invalid_argument("no room for the scores");
-
     float* in = buffers.activations[0].data();
     float* out = buffers.activations[1].data();
     layers.run_stem(features, buffers.padded, in);
@@ -160,12 +158,28 @@ void ScoringNetwork::score(std::span<const float> features, std::span<float> sco
     const auto& block = layers.blocks.back();
     (*layers.last)(in, block.height_out() * block.width_out(), nullptr, buffers.features.data());
     layers.pool(buffers.features.data(), buffers.mean.data(), buffers.largest.data(), buffers.embedding.data());
-    (*layers.head)(buffers.embedding.data(), 1, nullptr, buffers.logits.data());
+}
+
+void ScoringNetwork::score(std::span<const float> features, std::span<float> scores, Scratch& scratch) const {
+    if (scores.size() != static_cast<std::size_t>(classes_)) throw std::invalid_argument("no room for the scores");
+    run(features, scratch);
+    const auto& buffers = *scratch.buffers_;
+    (*layers_->head)(buffers.embedding.data(), 1, nullptr, buffers.logits.data());
     for (std::size_t i = 0; i < scores.size(); ++i) scores[i] = 1 / (1 + std::exp(-buffers.logits[i]));
+}
+
+void ScoringNetwork::embed(std::span<const float> features, std::span<float> embedding, Scratch& scratch) const {
+    if (embedding.size() != embedding_size()) throw std::invalid_argument("no room for the embedding");
+    run(features, scratch);
+    std::copy_n(scratch.buffers_->embedding.data(), embedding.size(), embedding.data());
 }
 
 std::size_t ScoringNetwork::window_size() const {
     return area(layers_->mels, layers_->frames);
+}
+
+std::size_t ScoringNetwork::embedding_size() const {
+    return static_cast<std::size_t>(layers_->last->out());
 }
 
 std::string ScoringNetwork::instructions() const {

@@ -43,13 +43,20 @@ class ScoringNetwork {
     /// a size is wrong.
     void score(std::span<const float> features, std::span<float> scores, Scratch& scratch) const;
 
+    /// What its head sees: embedding: [embedding_size()]. As score() does.
+    void embed(std::span<const float> features, std::span<float> embedding, Scratch& scratch) const;
+
     int classes() const { return classes_; }
-    std::size_t window_size() const;  // mels * frames
+    std::size_t window_size() const;     // mels * frames
+    std::size_t embedding_size() const;  // 960 (large), 576 (small)
     /// The instruction set it uses, in words.
     std::string instructions() const;
 
   private:
     struct Layers;
+    /// To the embedding, which stays in the scratch.
+    void run(std::span<const float> features, Scratch& scratch) const;
+
     int classes_;
     std::unique_ptr<const Layers> layers_;
 };

@@ -10,7 +10,7 @@
 namespace chorus {
 
 struct Batch {
-    torch::Tensor input;    // [batch, 1, mel, frame]
+    torch::Tensor input;    // [batch, 1, mel, frame], or of embeddings [batch, embedding size]
     torch::Tensor targets;  // [batch, classes]
 };
 
@@ -20,7 +20,17 @@ class BatchMaker {
 
     /// As the network meets it in service.
     Batch plain(std::span<const std::size_t> rows) const {
-        return make(rows, [this](std::size_t, std::size_t row, std::span<float> out) { data_.features.get(row, out); });
+        return make(rows, {1, data_.features.mels(), data_.features.frames()},
+                    [this](std::size_t, std::size_t row, std::span<float> out) { data_.features.get(row, out); });
+    }
+
+    /// What the network made of it.
+    Batch embedded(std::span<const std::size_t> rows) const {
+        return make(rows, {static_cast<std::int64_t>(data_.embeddings->size)},
+                    [this](std::size_t, std::size_t row, std::span<float> out) {
+                        const auto embedding = data_.embeddings->row(row);
+                        std::copy(embedding.begin(), embedding.end(), out.begin());
+                    });
     }
 
     /// All draws come first and in order, so that threads can't change them.
@@ -35,7 +45,7 @@ class BatchMaker {
             else
                 draws.push_back(draw_augmentation(parameters, mels, frames, backgrounds, random));
         }
-        return make(rows, [&](std::size_t index, std::size_t row, std::span<float> out) {
+        return make(rows, {1, mels, frames}, [&](std::size_t index, std::size_t row, std::span<float> out) {
             thread_local std::vector<float> window;
             window.resize(out.size());
             data_.features.get(row, window);
@@ -58,20 +68,21 @@ class BatchMaker {
         change_sound(draw, background, floor_db, clip);
     }
 
+    /// shape: of a row.
     template <typename Fill>
-    Batch make(std::span<const std::size_t> rows, const Fill& fill) const {
-        const std::int64_t mels = data_.features.mels();
-        const std::int64_t frames = data_.features.frames();
+    Batch make(std::span<const std::size_t> rows, std::vector<std::int64_t> shape, const Fill& fill) const {
         const auto size = static_cast<std::int64_t>(rows.size());
         const auto classes = static_cast<std::int64_t>(data_.classes);
-        Batch batch{.input = torch::empty({size, 1, mels, frames}), .targets = torch::empty({size, classes})};
+        shape.insert(shape.begin(), size);
+        Batch batch{.input = torch::empty(shape), .targets = torch::empty({size, classes})};
+        const auto row_size = batch.input.numel() / size;
         auto* input = batch.input.data_ptr<float>();
         auto* targets = batch.targets.data_ptr<float>();
         at::parallel_for(0, size, 1, [&](std::int64_t begin, std::int64_t end) {
             for (auto i = begin; i < end; ++i) {
                 const auto row = rows[static_cast<std::size_t>(i)];
                 fill(static_cast<std::size_t>(i), row,
-                     std::span(input + i * mels * frames, static_cast<std::size_t>(mels * frames)));
+                     std::span(input + i * row_size, static_cast<std::size_t>(row_size)));
                 const auto copy_row = [&](const auto& all) {
                     const auto labels = all.subspan(row * data_.classes, data_.classes);
                     std::copy(labels.begin(), labels.end(), targets + i * classes);

@@ -35,4 +35,19 @@ struct Intervals {
 Intervals bootstrap(const ScoreTable& table, std::span<const std::uint32_t> recordings,
                     std::span<const float> thresholds, int resamples, std::uint64_t seed = 1);
 
+/// Two models on the same clips: F1 of the second less that of the first, in each resample that has positives.
+struct F1Differences {
+    std::vector<std::vector<double>> classes;  // [classes], empty for a class without positives
+    std::vector<double> macro;                 // over the classes that a resample has positives of
+};
+
+/// Both models are held against the same draws, so that what makes a recording easy or hard cancels out. The tables
+/// have the same rows, classes and targets.
+F1Differences f1_differences(const ScoreTable& first, std::span<const float> first_thresholds, const ScoreTable& second,
+                             std::span<const float> second_thresholds, std::span<const std::uint32_t> recordings,
+                             int resamples, std::uint64_t seed = 1);
+
+/// The middle 95 %; nothing of nothing.
+std::optional<Interval> middle_of(std::vector<double> values);
+
 }  // namespace chorus

@@ -89,8 +89,9 @@ std::string file_name_of(const std::string& method, std::uint64_t seed) {
 FitOptions options_of(const CompareOptions& options, const ComparedMethod& method) {
     auto settings = options.settings;
     settings.insert(settings.end(), method.settings.begin(), method.settings.end());
-    auto fit = options.fit;
-    read_configuration(options.config, settings, fit);
+    Configuration configuration{.fit = options.fit, .retrain = {}};
+    read_configuration(options.config, settings, configuration);
+    auto& fit = configuration.fit;
     validate(fit.front_end);
     validate(fit.training);
     return fit;
@@ -107,7 +108,7 @@ std::vector<Run> plan(const CompareOptions& options) {
             auto& fit = run.options;
             fit.training.seed += static_cast<std::uint64_t>(i);
             fit.resamples = 0;  // the spread is that of the seeds
-            fit.resume = true;
+            fit.resume = Resume::kAlways;
             if (fit.data.cache.empty()) fit.data.cache = options.out / "features";
             if (manifest_hash.empty() || of_data != fit.data || of_window != fit.front_end.window_seconds) {
                 of_data = fit.data;

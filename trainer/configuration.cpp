@@ -63,8 +63,7 @@ void read_training(ConfigSection section, FitOptions& options) {
     read_number(section, "batch_norm_momentum", training.batch_norm_momentum, 1e-6, 1.0);
     choose(section, "sampling", std::array{Sampling::kPlain, Sampling::kBalanced, Sampling::kClassAware},
            training.sampling);
-    training.freeze_network =
-        section.choice("freeze", {"nothing", "network"}, training.freeze_network ? "network" : "nothing") == "network";
+    choose(section, "freeze", std::array{Freeze::kNothing, Freeze::kNetwork, Freeze::kEmbeddings}, training.freeze);
     read_number(section, "checkpoint_seconds", options.checkpoint_seconds, 0.0, 1e6);
 }
 
@@ -188,9 +187,25 @@ void read_evaluation(ConfigSection section, FitOptions& options) {
     read_number(section, "common_share", groups.common_share, 0.0, 1.0);
 }
 
-void read_document(ConfigDocument& document, FitOptions& options) {
+void read_retrain(ConfigSection section, RetrainOptions& retrain) {
+    retrain.station = section.text("station", retrain.station.string());
+    choose(section, "scope", std::array{RetrainScope::kHead, RetrainScope::kFull}, retrain.scope);
+    read_int(section, "min_new_labels", retrain.min_new_labels, 0, 1'000'000);
+    read_int(section, "min_positives", retrain.gates.min_positives, 1, 1'000'000);
+    read_number(section, "margin", retrain.gates.margin, 0.0, 1.0);
+    read_number(section, "certainty", retrain.gates.certainty, 0.0, 0.999);
+    retrain.noise = section.text("noise", retrain.noise.string());
+    read_number(section, "noise_limit", retrain.gates.noise_limit, 0.0, 1e6);
+    read_number(section, "noise_rise", retrain.gates.noise_rise, 0.0, 1e6);
+    read_number(section, "shadow_hours", retrain.shadow_hours, 0.0, 1e5);
+    read_int(section, "keep_models", retrain.keep_models, 0, 100'000);
+    retrain.metrics = section.text("metrics", retrain.metrics.string());
+}
+
+void read_document(ConfigDocument& document, Configuration& configuration) {
     document.throw_if_unreadable();
     auto root = document.root();
+    auto& options = configuration.fit;
     read_model(root.section("model"), options.training);
     read_data(root.section("data"), options.data);
     read_front_end(root.section("front_end"), options.front_end);
@@ -202,6 +217,7 @@ void read_document(ConfigDocument& document, FitOptions& options) {
     read_activity(root.section("activity"), options.activity);
     read_thresholds(root.section("thresholds"), options.thresholds);
     read_evaluation(root.section("evaluation"), options);
+    read_retrain(root.section("retrain"), configuration.retrain);
     document.finish();
 }
 
@@ -250,17 +266,18 @@ std::string as_toml(const std::vector<Setting>& settings) {
 
 }  // namespace
 
-void read_configuration(const std::filesystem::path& file, const std::vector<Setting>& settings, FitOptions& options) {
+void read_configuration(const std::filesystem::path& file, const std::vector<Setting>& settings,
+                        Configuration& configuration) {
     constexpr double kUnset = -1.0;
-    auto& training = options.training;
+    auto& training = configuration.fit.training;
     training.weight_decay = kUnset;
     if (!file.empty()) {
         ConfigDocument document(file);
-        read_document(document, options);
+        read_document(document, configuration);
     }
     ConfigDocument document(as_toml(settings), "command line");
     try {
-        read_document(document, options);
+        read_document(document, configuration);
     } catch (const ConfigError& error) {
         auto faults = error.faults();
         for (auto& fault : faults) fault.line = 0;  // of a text that nobody sees

@@ -15,6 +15,7 @@
 #include "model/classifier.h"
 #include "trainer/backgrounds.h"
 #include "trainer/dataset.h"
+#include "trainer/embeddings.h"
 #include "trainer/evaluation.h"
 #include "trainer/event_scores.h"
 #include "trainer/feature_store.h"
@@ -82,8 +83,8 @@ std::vector<std::uint8_t> all_targets(const Dataset& dataset) {
 }
 
 TrainedNetwork train_with_progress(const FitOptions& options, const Dataset& dataset, const FeatureStore& features,
-                                   const FeatureStore* background, const Split& split, const Beginning& beginning,
-                                   Progress& progress) {
+                                   const FeatureStore* background, const Embeddings& embeddings, const Split& split,
+                                   const Beginning& beginning, Progress& progress) {
     const auto targets = all_targets(dataset);
     const TrainingData data{.features = features,
                             .targets = targets,
@@ -92,9 +93,10 @@ TrainedNetwork train_with_progress(const FitOptions& options, const Dataset& dat
                             .validation = split.validation,
                             .soft_targets = beginning.targets,
                             .beginning = beginning.parent ? &beginning.tensors : nullptr,
-                            .background = background};
+                            .background = background,
+                            .embeddings = &embeddings};
     const auto checkpoint = checkpoint_of(options);
-    if (!options.resume && std::filesystem::exists(checkpoint))
+    if (options.resume == Resume::kNever && std::filesystem::exists(checkpoint))
         fmt::print(stderr, "{} of an unfinished training is not used: --resume would go on from it\n",
                    checkpoint.string());
     const Persistence persistence{.checkpoint = checkpoint,
@@ -113,6 +115,28 @@ TrainedNetwork train_with_progress(const FitOptions& options, const Dataset& dat
     auto trained = train(data, options.training, show, persistence);
     if (begun) progress.finish(fmt::format("{}, best epoch {}", note, trained.best_epoch));
     return trained;
+}
+
+/// Of the rows that training looks at; of none where neither new classes nor a head that learns alone ask for any.
+Embeddings embeddings_for(const FitOptions& options, const Dataset& dataset, const FeatureStore& features,
+                          const Split& split, const Bundle& parent, Progress& progress) {
+    const bool are_frozen = options.training.freeze == Freeze::kEmbeddings;
+    if (!are_frozen && dataset.classes.size() == parent.labels.size()) return {};
+    auto rows = split.training;
+    if (are_frozen) rows.insert(rows.end(), split.validation.begin(), split.validation.end());
+    return embed_clips(parent, features, rows, options.training.threads,
+                       are_frozen ? options.embeddings : std::filesystem::path(), progress);
+}
+
+/// Of all clips; of none where the dataset has labels for all classes.
+std::vector<float> scores_of_parent(const FitOptions& options, const Dataset& dataset, const FeatureStore& features,
+                                    const Embeddings& embeddings, const Beginning& beginning) {
+    if (beginning.labelled.size() == dataset.classes.size()) return {};
+    if (options.training.freeze == Freeze::kEmbeddings) return score_embeddings(*beginning.parent, embeddings);
+    const auto classifier = make_classifier(*beginning.parent, {.device = "cpu", .threads = options.training.threads});
+    std::vector<std::size_t> rows(features.size());
+    for (std::size_t i = 0; i < rows.size(); ++i) rows[i] = i;
+    return score_clips(*classifier, features, dataset, rows).scores;
 }
 
 /// How many recordings some clips are of.
@@ -214,7 +238,7 @@ json fit(const FitOptions& given, Progress& progress) {
         beginning.parent = read_bundle(options.init);
         options.front_end = beginning.parent->front_end;
         options.training.architecture = beginning.parent->architecture;
-    } else if (options.training.epochs == 0 || options.training.freeze_network) {
+    } else if (options.training.epochs == 0 || options.training.freeze != Freeze::kNothing) {
         throw std::invalid_argument("no epochs, or a frozen network, need a bundle to begin with");
     }
     const FrontEnd front_end(options.front_end);
@@ -236,13 +260,15 @@ json fit(const FitOptions& given, Progress& progress) {
     if (split.training.empty())
         throw std::runtime_error(fmt::format("{}: no training clip is left", options.dataset.string()));
 
+    Embeddings embeddings;
     if (beginning.parent) {
-        const int threads = options.training.threads;
-        beginning.targets = targets_beside_parent(dataset, features, *beginning.parent, beginning.labelled, threads);
-        beginning.tensors = grow_network(*beginning.parent, dataset, features, split.training, threads);
+        embeddings = embeddings_for(options, dataset, features, split, *beginning.parent, progress);
+        const auto scores = scores_of_parent(options, dataset, features, embeddings, beginning);
+        beginning.targets = targets_beside_parent(dataset, *beginning.parent, beginning.labelled, scores);
+        beginning.tensors = grow_network(*beginning.parent, dataset, embeddings, split.training);
     }
-    const auto trained = train_with_progress(options, dataset, features, background ? &*background : nullptr, split,
-                                             beginning, progress);
+    const auto trained = train_with_progress(options, dataset, features, background ? &*background : nullptr,
+                                             embeddings, split, beginning, progress);
 
     const auto train_positives = training_positives_of(dataset, beginning);
     const auto groups = class_groups(dataset.classes, species, train_positives,

@@ -30,7 +30,8 @@ struct FitOptions {
     GroupOptions groups;
     int resamples = 1000;               // of the recordings, for intervals; 0: none
     double checkpoint_seconds = 300.0;  // between checkpoints, written to `out` with ".checkpoint" after it
-    bool resume = false;                // go on from that checkpoint, if there is one
+    Resume resume = Resume::kNever;     // from that checkpoint
+    std::filesystem::path embeddings;   // file that keeps them (embeddings.h), where they are frozen; empty: none
     std::function<bool()> must_stop;    // asked now and then; when true, a checkpoint is written and Interrupted thrown
 };
 

@@ -9,7 +9,7 @@
 
 #include "model/bundle.h"
 #include "trainer/dataset.h"
-#include "trainer/feature_store.h"
+#include "trainer/embeddings.h"
 
 namespace chorus {
 
@@ -18,14 +18,15 @@ namespace chorus {
 std::vector<std::size_t> adopt_classes(Dataset& dataset, const Bundle& parent);
 
 /// What is to be learned, [clips, classes]: the dataset's labels, and of classes it has none for what the parent makes
-/// of the clip, so that they aren't forgotten (arXiv 1606.09282).
-std::vector<float> targets_beside_parent(const Dataset& dataset, const FeatureStore& features, const Bundle& parent,
-                                         std::span<const std::size_t> labelled, int threads);
+/// of the clip, so that they aren't forgotten (arXiv 1606.09282). parent_scores: [clips, the parent's classes], looked
+/// at only where there are such classes.
+std::vector<float> targets_beside_parent(const Dataset& dataset, const Bundle& parent,
+                                         std::span<const std::size_t> labelled, std::span<const float> parent_scores);
 
 /// The parent's tensors, with a row of the head more for each class that it hasn't: by prototypes (prototypes.h) of the
-/// rows given, or no more than a low score where all of them hold the class, or none.
+/// rows given, or no more than a low score where all of them hold the class, or none. embeddings: of these rows, looked
+/// at only where there are such classes.
 std::map<std::string, StoredTensor> grow_network(const Bundle& parent, const Dataset& dataset,
-                                                 const FeatureStore& features, std::span<const std::size_t> rows,
-                                                 int threads);
+                                                 const Embeddings& embeddings, std::span<const std::size_t> rows);
 
 }  // namespace chorus

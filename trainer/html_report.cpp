@@ -215,7 +215,7 @@ std::string html_report(const ReportPage& page) {
                "charset='utf-8'><title>{0}</title><style>{1}</style></head>"
                "<body>\n<h1>{0}</h1>\n",
                escape_markup(page.title), kStyle) +
-           overview(page.evaluation) + "<h2>Classes</h2>" + class_table(page.evaluation) +
+           page.introduction + overview(page.evaluation) + "<h2>Classes</h2>" + class_table(page.evaluation) +
            "<p><small>In brackets: the middle 95 % over resamples of the recordings.</small></p>\n" +
            event_table(page.evaluation) + training_curves(page.report) + score_pictures(page.curves) +
            class_curves(page.curves) + co_occurrence_map(page.curves) + mistakes(page.mistakes) +

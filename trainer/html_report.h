@@ -29,7 +29,8 @@ struct ReportPage {
     const nlohmann::json& report;      // what the verb prints
     const nlohmann::json& evaluation;  // the part of it that is shown in full: evaluation_report()
     const nlohmann::json& curves;      // curves_report() of the same clips
-    std::vector<ShownMistake> mistakes;
+    std::vector<ShownMistake> mistakes = {};
+    std::string introduction = {};  // markup, before all figures
 };
 
 std::string html_report(const ReportPage& page);

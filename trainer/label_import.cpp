@@ -291,6 +291,15 @@ nlohmann::json to_json(const ImportReport& report) {
                 {"recordings", report.recordings},    {"labels", report.labels}};
 }
 
+void say_what_was_left(const ImportReport& report) {
+    const auto say = [](const FileLeft& file, const char* what) {
+        fmt::print(stderr, "{} {}: {}{}\n", file.file, what, file.reasons.front(),
+                   file.reasons.size() > 1 ? fmt::format(" (and {} more)", file.reasons.size() - 1) : "");
+    };
+    for (const auto& file : report.rejected) say(file, "is rejected");
+    for (const auto& file : report.waiting) say(file, "waits");
+}
+
 ImportReport import_labels(const ImportFolders& folders, const ImportOptions& options) {
     const auto dataset = folders.dataset();
     if (!fs::is_directory(folders.station))

@@ -51,6 +51,9 @@ struct ImportReport {
 
 nlohmann::json to_json(const ImportReport& report);
 
+/// A line each on stderr, with the first of its reasons.
+void say_what_was_left(const ImportReport& report);
+
 /// Imports every label file of the inbox and of folders below it (hidden files and NAME.reason.txt are passed over),
 /// oldest first, all of a file or nothing. Its sound is the recording of that name beside it, else in the inbox, else
 /// in the clips, else in the data set; it becomes DATASET/audio/HASH/NAME, HASH being of its content, so that the same

@@ -184,6 +184,42 @@ std::string histogram(const std::string& title, const std::string& x_label, std:
     return picture(kWidth, kHeight, svg + legend(counts));
 }
 
+std::string interval_chart(const std::string& title, std::span<const std::string> series,
+                           std::span<const EstimateRow> rows) {
+    constexpr double kMargin = 120;
+    constexpr double kRange = 400;
+    constexpr double kFirst = 44;
+    constexpr double kLine = 7;  // between the estimates of a row
+    const double row_height = kLine * static_cast<double>(series.size() + 1);
+    const double bottom = kFirst + row_height * static_cast<double>(rows.size());
+    const auto across = [](double value) { return kMargin + kRange * std::clamp(value, 0.0, 1.0); };
+    auto svg = fmt::format("<text x='4' y='16' class='title'>{}</text>", escape_markup(title));
+    for (std::size_t i = 0; i < series.size(); ++i)
+        svg += fmt::format("<text x='{:.0f}' y='16' class='end' fill='{}'>{}</text>",
+                           kMargin + kRange - 90.0 * static_cast<double>(series.size() - 1 - i), colour_of(i),
+                           escape_markup(series[i]));
+    for (int i = 0; i <= kTicks; ++i) {
+        const double value = static_cast<double>(i) / kTicks;
+        svg += fmt::format("<line x1='{0:.1f}' x2='{0:.1f}' y1='{1:.0f}' y2='{2:.0f}' class='grid'/>", across(value),
+                           kFirst - 8, bottom);
+        svg += fmt::format("<text x='{:.1f}' y='{:.0f}' class='middle'>{:g}</text>", across(value), kFirst - 12, value);
+    }
+    double down = kFirst;
+    for (const auto& row : rows) {
+        svg += fmt::format("<text x='{:.0f}' y='{:.1f}' class='end'>{}</text>", kMargin - 6, down + kLine,
+                           escape_markup(row.label));
+        for (std::size_t i = 0; i < row.estimates.size(); ++i) {
+            const auto& [value, low, high] = row.estimates[i];
+            svg += fmt::format(
+                "<line x1='{0:.1f}' x2='{1:.1f}' y1='{2:.1f}' y2='{2:.1f}' stroke='{4}' stroke-opacity='0.5'/>"
+                "<circle cx='{3:.1f}' cy='{2:.1f}' r='2.5' fill='{4}'/>",
+                across(low), across(high), down + kLine * static_cast<double>(i), across(value), colour_of(i));
+        }
+        down += row_height;
+    }
+    return picture(kMargin + kRange + kRight, bottom, svg);
+}
+
 std::string heat_map(const std::string& title, std::span<const std::string> labels, std::span<const int> values) {
     constexpr double kCell = 14;
     constexpr double kMargin = 110;

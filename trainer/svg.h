@@ -31,6 +31,23 @@ std::string line_chart(const std::string& title, const Axis& x, const Axis& y, s
 /// Bars side by side over bins of equal width in 0..1, a logarithmic scale upwards.
 std::string histogram(const std::string& title, const std::string& x_label, std::span<const Series> counts);
 
+/// A value and what it may as well be.
+struct Estimate {
+    double value = 0.0;
+    double low = 0.0;
+    double high = 0.0;
+};
+
+/// A row of an interval_chart, an estimate a series.
+struct EstimateRow {
+    std::string label;
+    std::vector<Estimate> estimates;
+};
+
+/// A row beneath the other, from 0 to 1: a dot for each estimate, a line over its interval.
+std::string interval_chart(const std::string& title, std::span<const std::string> series,
+                           std::span<const EstimateRow> rows);
+
 /// values: [labels, labels], each row's cells shaded by their share of its diagonal.
 std::string heat_map(const std::string& title, std::span<const std::string> labels, std::span<const int> values);
 

@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <cmath>
+#include <cstdio>
 #include <cstring>
 #include <nlohmann/json.hpp>
 #include <type_traits>
@@ -39,9 +40,17 @@ Outcome mix_at_random_layer(MobileNetV3& network, const Batch& batch, const Pair
             mix_targets(batch.targets, mix)};
 }
 
-Outcome mixed_forward(MobileNetV3& network, const Batch& batch, const MixingParameters& parameters, Mixing mixing,
+/// What the head is given of a batch of windows, or of embeddings where they are frozen.
+torch::Tensor embed(MobileNetV3& network, const torch::Tensor& input, Freeze freeze) {
+    return freeze == Freeze::kEmbeddings ? input : network->embed(input);
+}
+
+Outcome mixed_forward(MobileNetV3& network, const Batch& batch, const TrainingOptions& options, Mixing mixing,
                       Random& random) {
+    const auto& parameters = options.mixing;
+    const bool has_windows = options.freeze != Freeze::kEmbeddings;
     const auto size = batch.input.size(0);
+    if (mixing == Mixing::kMixup && !has_windows) mixing = Mixing::kManifoldMixup;
     switch (mixing) {
         case Mixing::kMixup: {
             const auto mix = draw_pair_mix(parameters, mixing, size, batch.input.size(2), random);
@@ -49,24 +58,26 @@ Outcome mixed_forward(MobileNetV3& network, const Batch& batch, const MixingPara
                     mix_targets(batch.targets, mix)};
         }
         case Mixing::kManifoldMixup: {
-            const auto mix = draw_pair_mix(parameters, mixing, size, batch.input.size(2), random);
-            if (parameters.manifold_layer == ManifoldLayer::kRandom)
+            const auto mix = draw_pair_mix(parameters, mixing, size, 0, random);
+            if (parameters.manifold_layer == ManifoldLayer::kRandom && has_windows)
                 return mix_at_random_layer(network, batch, mix, random);
-            return {network->classify(mix_hidden(network->embed(batch.input), mix)), mix_targets(batch.targets, mix)};
+            return {network->classify(mix_hidden(embed(network, batch.input, options.freeze), mix)),
+                    mix_targets(batch.targets, mix)};
         }
         case Mixing::kMultiMix: {
             const auto rows = parameters.multimix_samples > 0 ? parameters.multimix_samples : size;
             const auto weights = draw_dirichlet(rows, size, parameters.dirichlet_alpha, random);
-            return {network->classify(weights.matmul(network->embed(batch.input))), weights.matmul(batch.targets)};
+            return {network->classify(weights.matmul(embed(network, batch.input, options.freeze))),
+                    weights.matmul(batch.targets)};
         }
         case Mixing::kNone:
             break;
     }
-    return {network->forward(batch.input), batch.targets};
+    return {network->classify(embed(network, batch.input, options.freeze)), batch.targets};
 }
 
 ScoreTable score_rows(MobileNetV3& network, const TrainingData& data, std::span<const std::size_t> rows,
-                      std::size_t batch) {
+                      std::size_t batch, Freeze freeze) {
     const torch::NoGradGuard no_grad;
     const BatchMaker batches(data);
     ScoreTable table{.classes = data.classes, .scores = {}, .targets = {}};
@@ -74,7 +85,8 @@ ScoreTable score_rows(MobileNetV3& network, const TrainingData& data, std::span<
     network->eval();
     for (std::size_t at = 0; at < rows.size(); at += batch) {
         const auto part = rows.subspan(at, std::min(batch, rows.size() - at));
-        const auto scores = network->forward(batches.plain(part).input).sigmoid().contiguous();
+        const auto input = (freeze == Freeze::kEmbeddings ? batches.embedded(part) : batches.plain(part)).input;
+        const auto scores = network->classify(embed(network, input, freeze)).sigmoid().contiguous();
         table.scores.insert(table.scores.end(), scores.data_ptr<float>(), scores.data_ptr<float>() + scores.numel());
         for (const auto row : part) {
             const auto labels = data.targets.subspan(row * data.classes, data.classes);
@@ -94,8 +106,8 @@ MobileNetV3 make_network(const TrainingData& data, const TrainingOptions& option
     const torch::NoGradGuard no_grad;
     for (auto& parameter : network->parameters())
         if (parameter.dim() == 4) parameter.set_data(parameter.contiguous(at::MemoryFormat::ChannelsLast));
-    network->train(!options.freeze_network);
-    if (options.freeze_network)
+    network->train(options.freeze == Freeze::kNothing);
+    if (options.freeze != Freeze::kNothing)
         for (const auto& item : network->named_parameters())
             item.value().set_requires_grad(item.key().starts_with("head."));
     return network;
@@ -203,7 +215,7 @@ class Training {
         if (average_) load_weights(average_, store_weights(network_, TensorType::kFloat32));
         at_.fingerprint = fingerprint_of(data, options);
         progress_.samples_in_all = static_cast<std::size_t>(steps_ * options.epochs) * batch_size_;
-        if (persistence.resume) resume();
+        if (persistence.resume != Resume::kNever) resume();
     }
 
     TrainedNetwork run() {
@@ -242,12 +254,14 @@ class Training {
             static_cast<torch::optim::AdamWOptions&>(group.options())
                 .lr(options_.learning_rate.at(done, steps_, options_.epochs));
         const auto rows = std::span(at_.order).subspan(static_cast<std::size_t>(at_.step) * batch_size_, batch_size_);
-        const auto batch = batches_.augmented(rows, options_.augmentation, random_);
+        const auto batch = options_.freeze == Freeze::kEmbeddings
+                               ? batches_.embedded(rows)
+                               : batches_.augmented(rows, options_.augmentation, random_);
         const auto mixing = mixes_in(options_.mixing, at_.epoch, options_.epochs)
                                 ? draw_mixing(options_.mixing.shares, random_)
                                 : Mixing::kNone;
         optimiser_.zero_grad();
-        const auto [logits, targets] = mixed_forward(network_, batch, options_.mixing, mixing, random_);
+        const auto [logits, targets] = mixed_forward(network_, batch, options_, mixing, random_);
         const auto loss = loss_of(options_.loss, logits, targets, class_weights_);
         loss.backward();
         if (options_.clip_norm > 0.0) torch::nn::utils::clip_grad_norm_(network_->parameters(), options_.clip_norm);
@@ -289,7 +303,7 @@ class Training {
                            .validation_mean_average_precision = std::nullopt};
         if (!data_.validation.empty()) {
             report.validation_mean_average_precision =
-                mean_average_precision(score_rows(judged, data_, data_.validation, batch_size_));
+                mean_average_precision(score_rows(judged, data_, data_.validation, batch_size_, options_.freeze));
             progress_.mean_average_precision = report.validation_mean_average_precision;
         }
         const double quality = report.validation_mean_average_precision.value_or(0.0);
@@ -315,12 +329,25 @@ class Training {
         if (stop) throw Interrupted(fmt::format("stopped in epoch {} of {}", at_.epoch + 1, options_.epochs));
     }
 
+    /// Nothing where there is none, or none that is wanted.
+    std::optional<Checkpoint> find_checkpoint() {
+        try {
+            auto kept = read_checkpoint(persistence_.checkpoint);
+            if (kept && kept->fingerprint != at_.fingerprint)
+                throw std::runtime_error(
+                    fmt::format("{}: is of a training with other options or data", persistence_.checkpoint.string()));
+            return kept;
+        } catch (const std::runtime_error& error) {
+            if (persistence_.resume == Resume::kAlways) throw;
+            fmt::print(stderr, "{}; the training begins at its beginning\n", error.what());
+            return std::nullopt;
+        }
+    }
+
     void resume() {
-        auto kept = read_checkpoint(persistence_.checkpoint);
+        auto kept = find_checkpoint();
         if (!kept) return;
         try {
-            if (kept->fingerprint != at_.fingerprint)
-                throw std::runtime_error("is of a training with other options or data");
             load_weights(network_, kept->network);
             if (average_) load_weights(average_, kept->average);
             load_optimiser(kept->optimiser, network_, optimiser_);

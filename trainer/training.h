@@ -14,6 +14,7 @@
 
 #include "model/bundle.h"
 #include "trainer/augmentation.h"
+#include "trainer/embeddings.h"
 #include "trainer/evaluation.h"
 #include "trainer/feature_store.h"
 #include "trainer/loss.h"
@@ -21,6 +22,16 @@
 #include "trainer/recipe.h"
 
 namespace chorus {
+
+/// What does not learn.
+enum class Freeze {
+    kNothing,
+    kNetwork,     // only the head learns, on embeddings as in service
+    kEmbeddings,  // the same, but what comes in are embeddings, computed once: nothing is augmented, and mixup, which
+                  // interpolates pairs as manifold mixup does, is done at the embedding like it
+};
+
+std::string to_string(Freeze freeze);  // "nothing", "network", "embeddings"
 
 /// Defaults that differ from Mix2's (epochs 100, batch 128, learning rate 0.01, batch-norm momentum 0.01) are for short
 /// runs.
@@ -42,8 +53,8 @@ struct TrainingOptions {
     double effective_number_beta = 0.999;
     double largest_class_weight = 50.0;
     Sampling sampling = Sampling::kPlain;
-    bool freeze_network = false;  // only the head learns, on embeddings as in service
-    int threads = 1;              // weights are the same bits for the same number of threads
+    Freeze freeze = Freeze::kNothing;
+    int threads = 1;  // weights are the same bits for the same number of threads
     TensorType precision = TensorType::kFloat16;
     MixingParameters mixing;
     AugmentationParameters augmentation;
@@ -62,6 +73,7 @@ struct TrainingData {
     std::span<const float> soft_targets = {};  // [rows, classes], to be learned instead of `targets`, if not empty
     const std::map<std::string, StoredTensor>* beginning = nullptr;  // weights to begin with, instead of chance
     const FeatureStore* background = nullptr;  // of the same front-end, to be mixed into clips; none: none is
+    const Embeddings* embeddings = nullptr;    // of `features`, for Freeze::kEmbeddings
 };
 
 struct EpochReport {
@@ -86,11 +98,18 @@ struct TrainedNetwork {
     std::size_t samples = 0;
 };
 
+/// Whether a training goes on from its checkpoint, if there is one.
+enum class Resume {
+    kNever,
+    kAlways,     // one that is broken, or of other options or data, is an error
+    kIfItCanBe,  // with such a one the training begins at its beginning, and that is said on stderr
+};
+
 /// How a training outlives its process.
 struct Persistence {
     std::filesystem::path checkpoint;  // empty: none are written
     double interval_seconds = 300.0;   // between checkpoints
-    bool resume = false;               // go on from the checkpoint, if there is one
+    Resume resume = Resume::kNever;
     std::function<bool()>
         must_stop;  // asked after every step; when true a checkpoint is written and Interrupted thrown
 };

@@ -8,6 +8,11 @@
 
 namespace chorus {
 
+std::string to_string(Freeze freeze) {
+    if (freeze == Freeze::kEmbeddings) return "embeddings";
+    return freeze == Freeze::kNetwork ? "network" : "nothing";
+}
+
 nlohmann::json describe(const TrainingOptions& options) {
     const auto& mixing = options.mixing;
     const auto& augmentation = options.augmentation;
@@ -34,7 +39,7 @@ nlohmann::json describe(const TrainingOptions& options) {
               {"class_weights", to_string(options.class_weights)},
               {"effective_number_beta", options.effective_number_beta},
               {"largest_class_weight", options.largest_class_weight}}},
-            {"freeze_network", options.freeze_network},
+            {"freeze", to_string(options.freeze)},
             {"sampling", to_string(options.sampling)},
             {"mixing",
              {{"none", mixing.shares.none},

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <thread>
 
 #include "tests/model/formula_weights.h"
@@ -37,15 +38,23 @@ std::map<std::string, StoredTensor> weights_of(const Shape& shape) {
     return tensors;
 }
 
-std::vector<float> plain_scores(const Shape& shape, const std::map<std::string, StoredTensor>& tensors,
-                                std::vector<float> window) {
+struct Answer {
+    std::vector<float> embedding;
+    std::vector<float> scores;
+};
+
+Answer plain_answer(const Shape& shape, const std::map<std::string, StoredTensor>& tensors, std::vector<float> window) {
     MobileNetV3 network(MobileNetOptions{.architecture = shape.architecture, .classes = shape.classes});
     load_weights(network, tensors);
     network->eval();
     const torch::InferenceMode inference;
     const auto input = torch::from_blob(window.data(), {1, 1, shape.mels, shape.frames});
-    const auto scores = torch::sigmoid(network->forward(input)).contiguous();
-    return {scores.data_ptr<float>(), scores.data_ptr<float>() + scores.numel()};
+    const auto values = [](const torch::Tensor& tensor) {
+        return std::vector<float>(tensor.data_ptr<float>(), tensor.data_ptr<float>() + tensor.numel());
+    };
+    const auto embedding = network->embed(input).contiguous();
+    return {.embedding = values(embedding),
+            .scores = values(torch::sigmoid(network->classify(embedding)).contiguous())};
 }
 
 class ScoringNetworkShapes : public testing::TestWithParam<Shape> {};
@@ -58,11 +67,16 @@ TEST_P(ScoringNetworkShapes, ScoresAsThePlainNetwork) {
     const auto window = formula_input(static_cast<std::size_t>(shape.mels * shape.frames));
     std::vector<float> scores(static_cast<std::size_t>(shape.classes));
     network.score(window, scores, scratch);
-    const auto wanted = plain_scores(shape, tensors, window);
+    const auto wanted = plain_answer(shape, tensors, window);
     for (std::size_t i = 0; i < scores.size(); ++i) {
-        EXPECT_NEAR(scores[i], wanted[i], 1e-4) << "class " << i;
-        EXPECT_TRUE(wanted[i] > 0.001F && wanted[i] < 0.999F) << wanted[i];
+        EXPECT_NEAR(scores[i], wanted.scores[i], 1e-4) << "class " << i;
+        EXPECT_TRUE(wanted.scores[i] > 0.001F && wanted.scores[i] < 0.999F) << wanted.scores[i];
     }
+    std::vector<float> embedding(network.embedding_size());
+    network.embed(window, embedding, scratch);
+    ASSERT_EQ(embedding.size(), wanted.embedding.size());
+    for (std::size_t i = 0; i < embedding.size(); ++i)
+        EXPECT_NEAR(embedding[i], wanted.embedding[i], 1e-4 * (1.0 + std::abs(wanted.embedding[i]))) << i;
 }
 
 INSTANTIATE_TEST_SUITE_P(Sizes, ScoringNetworkShapes,
@@ -82,7 +96,7 @@ TEST(ScoringNetwork, RoundsTo16BitsAndScoresNearly) {
     const auto window = formula_input(network.window_size());
     std::vector<float> scores(42);
     network.score(window, scores, scratch);
-    const auto wanted = plain_scores(shape, tensors, window);
+    const auto wanted = plain_answer(shape, tensors, window).scores;
     double apart = 0;
     for (std::size_t i = 0; i < scores.size(); ++i) apart = std::max(apart, std::abs(double{scores[i]} - wanted[i]));
     EXPECT_LT(apart, 0.02);
@@ -156,6 +170,7 @@ TEST(ScoringNetwork, RefusesWindowsAndScoresOfTheWrongSize) {
     std::vector<float> scores(3);
     EXPECT_THROW(network.score(std::span(window).subspan(1), scores, scratch), std::invalid_argument);
     EXPECT_THROW(network.score(window, std::span(scores).first(2), scratch), std::invalid_argument);
+    EXPECT_THROW(network.embed(window, scores, scratch), std::invalid_argument);
     EXPECT_THROW(ScoringNetwork(kSmall, 0, {}, 128, 188), std::invalid_argument);
 }
 

@@ -1,9 +1,11 @@
 #!/usr/bin/python3
-"""Scrapes a live chorusd by a real Prometheus and asks it every query of the dashboard and every alert.
+"""Scrapes a live chorusd, and what a run of chorus-train left, by a real Prometheus and asks it every query of the
+dashboard and every alert.
 
-observability_test.py CHORUSD REPOSITORY.
+observability_test.py CHORUSD CHORUS_TRAIN REPOSITORY.
 """
 import contextlib
+import http.server
 import json
 import math
 import pathlib
@@ -12,6 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.parse
 import urllib.request
@@ -50,6 +53,8 @@ rule_files: ["{rules}"]
 scrape_configs:
   - job_name: chorus
     static_configs: [{{targets: ["{target}"]}}]
+  - job_name: node
+    static_configs: [{{targets: ["{trainer}"]}}]
 """
 
 
@@ -66,6 +71,40 @@ def running(command, log):
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+@contextlib.contextmanager
+def serving(text):
+    """As node exporter's textfile collector does."""
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Type", "text/plain; version=0.0.4")
+            self.end_headers()
+            self.wfile.write(text)
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever).start()
+        try:
+            yield f"127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+
+
+def metrics_of_a_retraining(chorus_train, scratch):
+    """Of a station that has no labels yet."""
+    (scratch / "station/models").mkdir(parents=True)
+    subprocess.run([chorus_train, "retrain", "--set", f"retrain.station={scratch}/station",
+                    "--set", f"retrain.metrics={scratch}/trainer.prom"], check=True, capture_output=True)
+    return (scratch / "trainer.prom").read_bytes()
+
+
+def lint(metrics):
+    checked = subprocess.run(["promtool", "check", "metrics"], input=metrics, capture_output=True)
+    return [f"promtool check metrics: {checked.stderr.decode()}"] if checked.returncode != 0 or checked.stderr else []
 
 
 def wait_for_line(process, log, pattern):
@@ -144,7 +183,7 @@ def check(server, repository):
     return failures
 
 
-def main(chorusd, repository):
+def main(chorusd, chorus_train, repository):
     with tempfile.TemporaryDirectory() as scratch, contextlib.ExitStack() as processes:
         scratch = pathlib.Path(scratch)
         (scratch / "chorusd.toml").write_text(STATION.format(
@@ -153,8 +192,10 @@ def main(chorusd, repository):
         daemon = processes.enter_context(running([chorusd, "run", "--config", scratch / "chorusd.toml"], log))
         target = wait_for_line(daemon, log, r"serving HTTP on (\S+)\n")
 
-        (scratch / "prometheus.yml").write_text(
-            PROMETHEUS.format(rules=repository / "config/prometheus/chorus.rules.yml", target=target))
+        retraining = metrics_of_a_retraining(chorus_train, scratch)
+        trainer = processes.enter_context(serving(retraining))
+        (scratch / "prometheus.yml").write_text(PROMETHEUS.format(
+            rules=repository / "config/prometheus/chorus.rules.yml", target=target, trainer=trainer))
         log = scratch / "prometheus.log"
         prometheus = processes.enter_context(running(
             ["prometheus", f"--config.file={scratch}/prometheus.yml", f"--storage.tsdb.path={scratch}/tsdb",
@@ -166,9 +207,7 @@ def main(chorusd, repository):
         failures = [f"no {what}" for what in missing] or check(server, repository)
 
         metrics = urllib.request.urlopen(f"http://{target}/metrics", timeout=20).read()
-        lint = subprocess.run(["promtool", "check", "metrics"], input=metrics, capture_output=True)
-        if lint.returncode != 0 or lint.stderr:
-            failures.append(f"promtool check metrics: {lint.stderr.decode()}")
+        failures += lint(metrics) + lint(retraining)
         if daemon.poll() is not None:
             failures.append(f"the daemon ended: {(scratch / 'chorusd.log').read_text()}")
     for failure in failures:
@@ -177,4 +216,4 @@ def main(chorusd, repository):
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], pathlib.Path(sys.argv[2])))
+    sys.exit(main(sys.argv[1], sys.argv[2], pathlib.Path(sys.argv[3])))

@@ -123,5 +123,37 @@ TEST(Bootstrap, GivesWhatATableOfTheDrawnClipsWouldGive) {
     EXPECT_NEAR(once.average_precision.low, average_precision(repeated, 0).value(), 1e-12);
 }
 
+TEST(F1Differences, AreNothingBetweenAModelAndItself) {
+    const Sounds sounds(30, 2, 0.7);
+    const auto differences = f1_differences(sounds.table, kHalf, sounds.table, kHalf, sounds.recordings, 100);
+    EXPECT_THAT(differences.classes.at(0), testing::AllOf(testing::SizeIs(100), testing::Each(0.0)));
+    EXPECT_THAT(differences.macro, testing::Each(0.0));
+}
+
+TEST(F1Differences, OfPairedDrawsVaryLessThanEachFigureAlone) {
+    const Sounds first(60, 2, 0.5);
+    auto second = first;
+    for (std::size_t row = 0; row < 20; ++row)
+        if (second.table.targets[row] != 0) second.table.scores[row] = 0.9F;
+    const auto differences = f1_differences(first.table, kHalf, second.table, kHalf, first.recordings, 1000);
+    const auto middle = middle_of(differences.classes[0]).value();
+    const auto alone = bootstrap(first.table, first.recordings, kHalf, 1000).classes[0]->f1;
+    const double bare = f1(count_hits(second.table, kHalf)[0]) - f1(count_hits(first.table, kHalf)[0]);
+    EXPECT_GE(middle.low, 0.0) << "what was found is still found, in every resample";
+    EXPECT_TRUE(middle.low < bare && bare < middle.high);
+    EXPECT_LT(middle.high - middle.low, alone.high - alone.low);
+}
+
+TEST(F1Differences, LeaveOutResamplesWithoutPositives) {
+    // One recording of eight holds the class: it is in 66 % of the resamples.
+    ScoreTable table{.classes = 1, .scores = std::vector<float>(8, 0.9F), .targets = {1, 0, 0, 0, 0, 0, 0, 0}};
+    const std::vector<std::uint32_t> recordings = {0, 1, 2, 3, 4, 5, 6, 7};
+    const auto differences = f1_differences(table, kHalf, table, std::vector{0.95F}, recordings, 1000);
+    EXPECT_NEAR(static_cast<double>(differences.classes[0].size()), 656.0, 60.0);
+    EXPECT_EQ(differences.classes[0].size(), differences.macro.size());
+    EXPECT_THAT(differences.classes[0], testing::Each(testing::Lt(0.0)));
+    EXPECT_FALSE(middle_of({}).has_value());
+}
+
 }  // namespace
 }  // namespace chorus

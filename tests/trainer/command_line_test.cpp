@@ -40,7 +40,7 @@ class ChorusTrain : public testing::Test {
 };
 
 TEST_F(ChorusTrain, HelpsWithEveryVerb) {
-    for (const auto* verb : {"", "fit", "evaluate", "compare", "import", "models"}) {
+    for (const auto* verb : {"", "fit", "evaluate", "compare", "import", "models", "retrain", "rollback"}) {
         const auto outcome = run(std::string(verb) + " --help");
         EXPECT_EQ(outcome.status, 0);
         EXPECT_THAT(outcome.output, HasSubstr("Usage: "));
@@ -168,6 +168,21 @@ TEST_F(ChorusTrain, LearnsFromRecordingsWithRavenTables) {
     const auto& clips = report["clips"];
     EXPECT_EQ(clips["training"].get<int>() + clips["held_out"].get<int>() + clips["test"].get<int>(), 8 * 6);
     EXPECT_EQ(read_bundle(folder_ / "m.safetensors").labels.at(0).code, "HIGH");
+}
+
+TEST_F(ChorusTrain, SaysThatAStationHasNothingNewAndNothingToGoBackTo) {
+    std::filesystem::create_directories(folder_ / "models");
+    const auto station = " --set retrain.station=" + folder_.path().string();
+    const auto nothing = run("retrain" + station);
+    EXPECT_EQ(nothing.status, 0);
+    EXPECT_EQ(nlohmann::json::parse(nothing.output)["outcome"], "nothing_new");
+    EXPECT_EQ(nothing.errors, "nothing new enough: 0 of 0 labels are new, 20 are asked for\n");
+    const auto rollback = run("rollback" + station);
+    EXPECT_EQ(rollback.status, 1);
+    EXPECT_EQ(rollback.errors,
+              "chorus-train: " + (folder_ / "models/current").string() + ": is no symbolic link to a bundle\n");
+    EXPECT_EQ(run("retrain --set retrain.scope=half").status, 2);
+    EXPECT_EQ(run("retrain --set retrain.station=" + (folder_ / "none").string()).status, 1);
 }
 
 }  // namespace

@@ -13,10 +13,14 @@ namespace {
 using testing::AllOf;
 using testing::HasSubstr;
 
+Configuration configuration_of(const std::filesystem::path& file, const std::vector<Setting>& settings = {}) {
+    Configuration configuration;
+    read_configuration(file, settings, configuration);
+    return configuration;
+}
+
 FitOptions options_of(const std::filesystem::path& file, const std::vector<Setting>& settings = {}) {
-    FitOptions options;
-    read_configuration(file, settings, options);
-    return options;
+    return configuration_of(file, settings).fit;
 }
 
 TEST(TrainerConfiguration, ShipsWithAFileThatHoldsTheDefaults) {
@@ -31,6 +35,17 @@ TEST(TrainerConfiguration, ShipsWithAFileThatHoldsTheDefaults) {
     EXPECT_EQ(shipped.thresholds, defaults.thresholds);
     EXPECT_EQ(shipped.groups, defaults.groups);
     EXPECT_EQ(shipped.resamples, defaults.resamples);
+
+    const auto retrain = configuration_of(file).retrain;
+    const RetrainOptions retrain_defaults;
+    EXPECT_EQ(retrain.station, retrain_defaults.station);
+    EXPECT_EQ(retrain.scope, retrain_defaults.scope);
+    EXPECT_EQ(retrain.min_new_labels, retrain_defaults.min_new_labels);
+    EXPECT_EQ(retrain.gates, retrain_defaults.gates);
+    EXPECT_EQ(retrain.noise, retrain_defaults.noise);
+    EXPECT_EQ(retrain.shadow_hours, retrain_defaults.shadow_hours);
+    EXPECT_EQ(retrain.keep_models, retrain_defaults.keep_models);
+    EXPECT_EQ(retrain.metrics, retrain_defaults.metrics);
 }
 
 TEST(TrainerConfiguration, ReproducesThePaper) {

@@ -249,7 +249,7 @@ TEST_F(Fit, LearnsANewClassFromThreeClipsAndKeepsTheOthers) {
     // Trained further, the head alone changes; what it says of the known classes stays near to what the parent says.
     options.training.epochs = 2;
     options.training.batch = 4;
-    options.training.freeze_network = true;
+    options.training.freeze = Freeze::kNetwork;
     run(options);
     const auto frozen = read_bundle(options.out);
     for (const auto& [name, tensor] : parent.tensors) {
@@ -268,6 +268,9 @@ TEST_F(Fit, NeedsABundleToTrainNothing) {
     options.training.epochs = 0;
     EXPECT_THAT([&] { run(options); },
                 testing::ThrowsMessage<std::invalid_argument>(HasSubstr("need a bundle to begin with")));
+    options.training.epochs = 1;
+    options.training.freeze = Freeze::kEmbeddings;
+    EXPECT_THROW(run(options), std::invalid_argument);
 }
 
 }  // namespace

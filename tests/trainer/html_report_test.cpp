@@ -9,6 +9,7 @@
 
 #include "tests/temporary_folder.h"
 #include "trainer/curves.h"
+#include "trainer/promotion_report.h"
 #include "trainer/report.h"
 #include "trainer/svg.h"
 
@@ -142,6 +143,58 @@ TEST(GreyPicture, IsABitmapFromTheBottomUp) {
     EXPECT_THAT(html, HasSubstr("width='2' height='1' alt='it&#39;s'"));
     const auto data = html.substr(html.find("base64,") + 7);
     EXPECT_EQ(data.find('\''), (14U + 40U + 1024U + 4U + 2U) / 3U * 4U);
+}
+
+TEST(IntervalChart, DrawsADotAndAnIntervalAnEstimate) {
+    const std::vector<std::string> series = {"before", "after"};
+    const std::vector<EstimateRow> rows = {
+        {.label = "A<B>",
+         .estimates = {{.value = 0.5, .low = 0.25, .high = 0.75}, {.value = 1.0, .low = 0.9, .high = 2.0}}},
+        {.label = "C", .estimates = {{.value = 0.0}}}};
+    const auto svg = interval_chart("t", series, rows);
+    EXPECT_TRUE(is_balanced(svg));
+    EXPECT_THAT(svg, HasSubstr("A&lt;B&gt;"));
+    EXPECT_THAT(svg, HasSubstr("<line x1='220.0' x2='420.0' y1='44.0'"));
+    EXPECT_THAT(svg, HasSubstr("<circle cx='320.0' cy='44.0'"));
+    EXPECT_THAT(svg, HasSubstr("<line x1='480.0' x2='520.0' y1='51.0'")) << "kept within the axis";
+    EXPECT_THAT(svg, HasSubstr("<circle cx='120.0' cy='65.0'"));
+}
+
+TEST_F(HtmlReport, TellsOfAPromotion) {
+    const ScoreTable truth{.classes = 2, .scores = {0.9F, 0.1F, 0.2F, 0.1F}, .targets = {1, 0, 0, 1}};
+    auto better = truth;
+    better.scores[3] = 0.8F;
+    Judgement judgement{.comparison = {},
+                        .codes = {"A", "B"},
+                        .recordings = {0, 1},
+                        .current = {.table = truth, .thresholds = {0.5F, 0.5F}},
+                        .candidate = {.table = better, .thresholds = {0.5F, 0.5F}}};
+    judgement.comparison =
+        compare_models(judgement.current, judgement.candidate, judgement.codes, 1, judgement.recordings, {});
+    judgement.comparison.noise = {.hours = 0.5, .current_events = 3, .candidate_events = 2};
+    auto line = describe(judgement.comparison);
+    line.update({{"candidate", "0123456789abcdef"},
+                 {"current", "fedcba9876543210"},
+                 {"outcome", "refused"},
+                 {"reasons", {"A: F1 <falls>"}}});
+    auto fitted = report_;
+    fitted["test"] = evaluation_report(
+        better,
+        {.codes = judgement.codes, .thresholds = judgement.candidate.thresholds, .recordings = judgement.recordings});
+    const TemporaryFolder folder;
+    write_promotion_report(folder / "p.html", line, judgement, fitted);
+    std::ifstream file(folder / "p.html");
+    const std::string html(std::istreambuf_iterator<char>(file), {});
+    EXPECT_TRUE(is_balanced(html));
+    EXPECT_THAT(html,
+                HasSubstr("Candidate 0123456789abcdef was <b>refused</b>; the current model was fedcba9876543210"));
+    EXPECT_THAT(html, HasSubstr("<li>A: F1 &lt;falls&gt;</li>"));
+    EXPECT_THAT(html, HasSubstr("Macro F1 0.500 &rarr; 1.000"));
+    EXPECT_THAT(html, HasSubstr("false events in 0.50 h of noise: 3 &rarr; 2"));
+    EXPECT_THAT(html, HasSubstr("<td>B (new)</td><td>0</td><td>1</td><td>0.000</td><td>1.000</td>"));
+    EXPECT_THAT(html, HasSubstr(">candidate</text>"));
+    std::ifstream numbers(folder / "p.json");
+    EXPECT_EQ(nlohmann::json::parse(numbers)["decision"], line);
 }
 
 TEST(LineChart, KeepsWhatLiesOutsideAtTheEdge) {

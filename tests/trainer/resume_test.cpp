@@ -30,27 +30,32 @@ class Resume : public testing::Test {
         write_tone_dataset(folder_ / "dataset", 40, 4);
     }
 
-    pid_t start(const std::string& out, bool resume) {
-        const auto dataset = (folder_ / "dataset").string();
-        const auto path = (folder_ / out).string();
-        std::vector<const char*> arguments = {
-            CHORUS_TRAIN, "fit",        "--dataset",      dataset.c_str(),
-            "--out",      path.c_str(), "--architecture", "small",
-            "--hop",      "512",        "--mels",         "32",
-            "--epochs",   "4",          "--batch",        "8",
-            "--threads",  "1",          "--set",          "training.checkpoint_seconds=0"};
-        if (resume) arguments.push_back("--resume");
-        arguments.push_back(nullptr);
+    pid_t start(std::vector<std::string> arguments) {
+        std::vector<char*> pointers;
+        arguments.insert(arguments.begin(), CHORUS_TRAIN);
+        for (auto& argument : arguments) pointers.push_back(argument.data());
+        pointers.push_back(nullptr);
         const auto log = (folder_ / "log").string();
         std::fflush(nullptr);
         const pid_t child = fork();
         if (child == 0) {
             if (std::freopen(log.c_str(), "a", stderr) == nullptr || std::freopen("/dev/null", "w", stdout) == nullptr)
                 _exit(98);
-            execv(CHORUS_TRAIN, const_cast<char**>(arguments.data()));
+            execv(CHORUS_TRAIN, pointers.data());
             _exit(99);
         }
         return child;
+    }
+
+    pid_t start_fit(const std::string& out, int epochs, bool resume = false) {
+        std::vector<std::string> arguments = {
+            "fit", "--dataset", folder_ / "dataset", "--out", folder_ / out, "--architecture", "small"};
+        for (const auto* setting :
+             {"front_end.hop=512", "front_end.mels=64", "training.batch=8", "training.checkpoint_seconds=0"})
+            arguments.insert(arguments.end(), {"--set", setting});
+        arguments.insert(arguments.end(), {"--threads", "1", "--epochs", std::to_string(epochs)});
+        if (resume) arguments.emplace_back("--resume");
+        return start(arguments);
     }
 
     static int wait_for(pid_t child) {
@@ -87,13 +92,13 @@ class Resume : public testing::Test {
 };
 
 TEST_F(Resume, GivesTheSameBytesAfterBeingKilledAndToldToEnd) {
-    const int status = wait_for(start("unbroken.safetensors", false));
+    const int status = wait_for(start_fit("unbroken.safetensors", 4));
     ASSERT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << bytes("log");
 
     int killed = 0;
     int stopped = 0;
     for (int run = 0; run < 8; ++run) {
-        const auto child = start("broken.safetensors", true);
+        const auto child = start_fit("broken.safetensors", 4, true);
         const bool running = run < 4 && wait_for_checkpoints(child, "broken.safetensors", 2 + run % 3);
         if (running) kill(child, run % 2 == 0 ? SIGKILL : SIGTERM);
         const int outcome = wait_for(child);
@@ -113,6 +118,40 @@ TEST_F(Resume, GivesTheSameBytesAfterBeingKilledAndToldToEnd) {
     EXPECT_FALSE(bytes("broken.safetensors").empty());
     EXPECT_TRUE(bytes("broken.safetensors") == bytes("unbroken.safetensors"));
     EXPECT_FALSE(std::filesystem::exists(folder_ / "broken.safetensors.checkpoint"));
+}
+
+TEST_F(Resume, EndsARetrainingThatIsToldToAndLeavesTheModelAlone) {
+    std::filesystem::create_directories(folder_ / "station/models");
+    const auto first = wait_for(start_fit("station/models/first.safetensors", 1));
+    ASSERT_TRUE(WIFEXITED(first) && WEXITSTATUS(first) == 0) << bytes("log");
+    std::filesystem::create_symlink("first.safetensors", folder_ / "station/models/current");
+    std::string labels = "file,start_s,end_s,codes,subset\n";
+    for (int clip = 0; clip < 44; ++clip)
+        labels += "POND_" + std::to_string(clip) + "_0_3.wav,,," + (clip % 2 == 0 ? "LOW" : "") +
+                  (clip < 40 ? ",train\n" : ",test\n");
+    std::filesystem::create_directories(folder_ / "station/dataset");
+    std::filesystem::rename(folder_ / "dataset/audio", folder_ / "station/dataset/audio");
+    write_text(folder_ / "station/dataset/labels.csv", labels);
+    const auto start_retrain = [&](int epochs) {
+        return start({"retrain", "--threads", "1", "--set", "retrain.station=" + (folder_ / "station").string(),
+                      "--set", "retrain.scope=full", "--set", "training.checkpoint_seconds=0", "--set",
+                      "training.batch=8", "--set", "training.epochs=" + std::to_string(epochs)});
+    };
+    const std::string checkpoint = "station/models/retraining/candidate.safetensors";
+    for (const int signal : {SIGTERM, SIGKILL}) {
+        const auto child = start_retrain(1000);
+        ASSERT_TRUE(wait_for_checkpoints(child, checkpoint, 2)) << bytes("log");
+        kill(child, signal);
+        const int outcome = wait_for(child);
+        EXPECT_EQ(signal == SIGKILL ? WIFSIGNALED(outcome) : WIFEXITED(outcome) && WEXITSTATUS(outcome) == 3, true);
+        EXPECT_EQ(std::filesystem::read_symlink(folder_ / "station/models/current"), "first.safetensors");
+        EXPECT_FALSE(std::filesystem::exists(folder_ / "station/models/history.jsonl"));
+        EXPECT_TRUE(std::filesystem::exists(folder_ / (checkpoint + ".checkpoint")));
+    }
+    const int outcome = wait_for(start_retrain(1));
+    EXPECT_TRUE(WIFEXITED(outcome) && WEXITSTATUS(outcome) == 0) << bytes("log");
+    EXPECT_THAT(bytes("log"), testing::HasSubstr("of a training with other options or data; the training begins at"));
+    EXPECT_FALSE(bytes("station/models/history.jsonl").empty());
 }
 
 }  // namespace

@@ -190,7 +190,7 @@ TEST_F(Training, GoesOnFromACheckpointToTheSameBits) {
     int stops = 0;
     int asked = 0;
     const Persistence persistence{
-        .checkpoint = folder_ / "checkpoint", .resume = true, .must_stop = [&] { return ++asked % 2 == 0; }};
+        .checkpoint = folder_ / "checkpoint", .resume = Resume::kAlways, .must_stop = [&] { return ++asked % 2 == 0; }};
     TrainedNetwork broken;
     for (bool done = false; !done;) {
         try {
@@ -209,7 +209,7 @@ TEST_F(Training, RefusesACheckpointOfAnotherTraining) {
     auto options = quick_options();
     Persistence persistence{.checkpoint = folder_ / "checkpoint", .must_stop = [] { return true; }};
     EXPECT_THROW(weights(options, persistence), Interrupted);
-    persistence.resume = true;
+    persistence.resume = Resume::kAlways;
     persistence.must_stop = {};
     options.learning_rate.rate = 0.001;
     EXPECT_THAT([&] { weights(options, persistence); },

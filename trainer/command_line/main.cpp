@@ -1,4 +1,4 @@
-// chorus-train: fits, judges, compares and lists model bundles.
+// chorus-train: fits, judges, compares, lists and promotes model bundles.
 
 #include <fmt/format.h>
 #include <malloc.h>
@@ -22,6 +22,7 @@
 #include "trainer/fit.h"
 #include "trainer/label_import.h"
 #include "trainer/model_list.h"
+#include "trainer/retrain.h"
 
 namespace {
 
@@ -44,7 +45,8 @@ void stop_on_signals() {
 }
 
 struct Arguments {
-    FitOptions fit;
+    Configuration configuration;
+    FitOptions& fit = configuration.fit;
     std::filesystem::path config;
     std::vector<Setting> settings;  // what flags say of keys of the configuration
     EvaluateOptions evaluate;
@@ -52,7 +54,7 @@ struct Arguments {
     CompareOptions compare;
     std::string methods = "parts";
     std::filesystem::path models;
-    ImportFolders station;
+    std::filesystem::path station;
     int threads = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 };
 
@@ -96,7 +98,7 @@ void add_key_flag(CLI::App& verb, Arguments& arguments, const KeyFlag& flag) {
         flag.help);
 }
 
-/// What verbs that read a data set take of the configuration.
+/// What all that reads the configuration takes of it.
 void add_configuration(CLI::App& verb, Arguments& arguments) {
     verb.add_option("--config", arguments.config, "Configuration: see config/trainer.toml; flags override it");
     verb.add_option_function<std::vector<std::string>>(
@@ -128,7 +130,9 @@ CLI::App* add_fit(CLI::App& app, Arguments& arguments) {
     verb->add_option("--init", arguments.fit.init,
                      "Bundle to begin with: its classes are kept, and the data set's new ones added");
     verb->add_option("--report", arguments.fit.report, kReportHelp);
-    verb->add_flag("--resume", arguments.fit.resume, "Go on from OUT.checkpoint, if there is one");
+    verb->add_flag_callback(
+        "--resume", [&arguments] { arguments.fit.resume = Resume::kAlways; },
+        "Go on from OUT.checkpoint, if there is one");
     for (const auto& flag : kKeyFlags) add_key_flag(*verb, arguments, flag);
     add_configuration(*verb, arguments);
     return verb;
@@ -183,18 +187,31 @@ CLI::App* add_models(CLI::App& app, Arguments& arguments) {
 
 CLI::App* add_import(CLI::App& app, Arguments& arguments) {
     auto* verb = app.add_subcommand("import", "Take the label files of a station's inbox into its data set");
-    verb->add_option("--station", arguments.station.station, "Folder that holds labels/, clips/ and dataset/")
-        ->capture_default_str();
+    verb->add_option("--station", arguments.station,
+                     "Folder that holds labels/, clips/ and dataset/; else retrain.station");
+    add_configuration(*verb, arguments);
+    return verb;
+}
+
+CLI::App* add_retrain(CLI::App& app, Arguments& arguments) {
+    auto* verb = app.add_subcommand(
+        "retrain",
+        "Import what is in the inbox, train the station's model on it, and promote it if it passes the gates");
+    add_configuration(*verb, arguments);
+    return verb;
+}
+
+CLI::App* add_rollback(CLI::App& app, Arguments& arguments) {
+    auto* verb = app.add_subcommand("rollback", "Put the parent of a station's current model back");
     add_configuration(*verb, arguments);
     return verb;
 }
 
 /// False, said on stderr, where files were rejected.
 bool import(const Arguments& arguments, nlohmann::json& report) {
-    const auto imported = import_labels(arguments.station, {.test_share = arguments.fit.data.test_share});
-    for (const auto& [file, reasons] : imported.rejected)
-        fmt::print(stderr, "{} is rejected: {}{}\n", file, reasons.front(),
-                   reasons.size() > 1 ? fmt::format(" (and {} more)", reasons.size() - 1) : "");
+    const auto station = arguments.station.empty() ? arguments.configuration.retrain.station : arguments.station;
+    const auto imported = import_labels({.station = station}, {.test_share = arguments.fit.data.test_share});
+    say_what_was_left(imported);
     report = to_json(imported);
     return imported.rejected.empty();
 }
@@ -241,10 +258,12 @@ int main(int argc, char** argv) try {
     auto* compare_verb = add_compare(app, arguments);
     auto* models_verb = add_models(app, arguments);
     auto* import_verb = add_import(app, arguments);
+    auto* retrain_verb = add_retrain(app, arguments);
+    auto* rollback_verb = add_rollback(app, arguments);
     try {
         app.parse(argc, argv);
         complete(arguments);
-        read_configuration(arguments.config, arguments.settings, arguments.fit);
+        read_configuration(arguments.config, arguments.settings, arguments.configuration);
         arguments.evaluate.data = arguments.fit.data;
         arguments.evaluate.resamples = arguments.fit.resamples;
         validate(arguments.fit.front_end);
@@ -262,19 +281,22 @@ int main(int argc, char** argv) try {
 
     if (!models_verb->parsed()) let_idle_threads_sleep(argv);
     keep_freed_memory();
-    if (fit_verb->parsed() || compare_verb->parsed()) stop_on_signals();
+    if (fit_verb->parsed() || compare_verb->parsed() || retrain_verb->parsed()) stop_on_signals();
     auto progress = make_stderr_progress();
     nlohmann::json report;
     if (fit_verb->parsed()) report = fit(arguments.fit, progress);
     if (evaluate_verb->parsed()) report = evaluate(arguments.evaluate, progress);
     if (compare_verb->parsed()) report = compare(arguments.compare, progress);
     if (models_verb->parsed()) report = list_models(arguments.models);
+    if (retrain_verb->parsed()) report = retrain(arguments.configuration.retrain, arguments.fit, progress);
+    if (rollback_verb->parsed()) report = roll_back(arguments.configuration.retrain);
     bool all_is_well = true;
     if (import_verb->parsed()) all_is_well = import(arguments, report);
     fmt::print("{}\n", report.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
     return all_is_well ? EXIT_SUCCESS : EXIT_FAILURE;
 } catch (const chorus::Interrupted& interrupted) {
-    fmt::print(stderr, "chorus-train: {}; fit --resume, or compare again, goes on from here\n", interrupted.what());
+    fmt::print(stderr, "chorus-train: {}; fit --resume, compare or retrain again, goes on from here\n",
+               interrupted.what());
     return kStopped;
 } catch (...) {
     fmt::print(stderr, "chorus-train: {}\n", chorus::current_exception_message());
