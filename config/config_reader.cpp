@@ -68,18 +68,20 @@ ConfigDocument::ConfigDocument(const std::filesystem::path& path) : file_(path.s
         faults_.push_back({file_, 0, "", "can't be read"});
         return;
     }
-    parse(text.str());
+    text_ = text.str();
+    parse();
 }
 
-ConfigDocument::ConfigDocument(std::string_view text, std::string file) : file_(std::move(file)), tree_(new Tree) {
-    parse(text);
+ConfigDocument::ConfigDocument(std::string_view text, std::string file)
+    : file_(std::move(file)), text_(text), tree_(new Tree) {
+    parse();
 }
 
 ConfigDocument::~ConfigDocument() = default;
 
-void ConfigDocument::parse(std::string_view text) {
+void ConfigDocument::parse() {
     try {
-        tree_->root = toml::parse(text, file_);
+        tree_->root = toml::parse(text_, file_);
     } catch (const toml::parse_error& error) {
         faults_.push_back({file_, static_cast<int>(error.source().begin.line), "", std::string(error.description())});
     }

@@ -89,6 +89,8 @@ class ConfigDocument {
     ConfigDocument& operator=(const ConfigDocument&) = delete;
 
     ConfigSection root();
+    /// All of it, as it was read.
+    const std::string& text() const { return text_; }
 
     /// Throws ConfigError if the text could not be read or is not TOML: then nothing else is worth saying.
     void throw_if_unreadable();
@@ -102,9 +104,10 @@ class ConfigDocument {
   private:
     friend class ConfigSection;
     struct Tree;
-    void parse(std::string_view text);
+    void parse();
 
     std::string file_;
+    std::string text_;
     std::unique_ptr<Tree> tree_;
     std::vector<ConfigFault> faults_;
     std::vector<ConfigFault> warnings_;

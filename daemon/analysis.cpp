@@ -23,41 +23,35 @@ double seconds_since(MonotonicTime then) {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - then).count();
 }
 
-std::size_t threads_wanted(const Config& config) {
+}  // namespace
+
+std::size_t scoring_threads(const Config& config) {
     if (config.threads > 0) return static_cast<std::size_t>(config.threads);
     return std::clamp<std::size_t>(std::thread::hardware_concurrency(), 1, kMostByDefault);
 }
 
-}  // namespace
-
-Analysis::Analysis(const Config& config, Wiring wiring)
+Analysis::Analysis(const Config& config, std::shared_ptr<const Model> model, Wiring wiring)
     : station_(config.station),
       wiring_(std::move(wiring)),
       // Where a batch costs as much as its windows one by one, none waits for others.
-      max_batch_(wiring_.classifier.gains_from_batches() ? static_cast<std::size_t>(config.max_batch) : 1),
-      max_batch_delay_(wiring_.classifier.gains_from_batches() ? config.max_batch_delay : 0ms),
-      classifiers_{&wiring_.classifier},
-      results_(kAheadPerThread * threads_wanted(config),
+      max_batch_(model->gains_from_batches() ? static_cast<std::size_t>(config.max_batch) : 1),
+      max_batch_delay_(model->gains_from_batches() ? config.max_batch_delay : 0ms),
+      thread_count_(std::min(scoring_threads(config), model->classifiers())),
+      results_(kAheadPerThread * scoring_threads(config),
                [this](Work work) {
                    tell(std::move(work));
                    ++told_;
                }),
-      events_(std::make_unique<EventMaker>(station_, config.detection, wiring_.bundle, wiring_.sink, wiring_.metrics)),
-      last_progress_(std::chrono::steady_clock::now()) {
-    while (classifiers_.size() < threads_wanted(config)) {
-        auto another = wiring_.classifier.for_another_thread();
-        if (!another) break;
-        classifiers_.push_back(another.get());
-        more_classifiers_.push_back(std::move(another));
-    }
-}
+      detection_(config.detection),
+      model_(std::move(model)),
+      last_progress_(std::chrono::steady_clock::now()) {}
 
 void Analysis::start() {
-    running_ = classifiers_.size();
-    for (std::size_t i = 0; i < classifiers_.size(); ++i) {
+    running_ = thread_count_;
+    for (std::size_t i = 0; i < thread_count_; ++i) {
         threads_.emplace_back([this, i] {
             name_this_thread(i == 0 ? "analysis" : fmt::format("analysis:{}", i + 1));
-            run(*classifiers_[i]);
+            run();
         });
     }
 }
@@ -69,8 +63,13 @@ void Analysis::join() {
 }
 
 void Analysis::adopt(DetectionConfig detection) {
-    const std::lock_guard lock(detection_mutex_);
+    const std::lock_guard lock(next_mutex_);
     next_detection_ = std::move(detection);
+}
+
+void Analysis::adopt(std::shared_ptr<const Model> model) {
+    const std::lock_guard lock(next_mutex_);
+    next_model_ = std::move(model);
 }
 
 bool Analysis::wait_finished(std::chrono::milliseconds timeout) {
@@ -82,7 +81,7 @@ void Analysis::rethrow_failure() const {
     if (failed()) std::rethrow_exception(failure_);
 }
 
-void Analysis::run(Classifier& classifier) {
+void Analysis::run() {
     while (auto taken = take()) {
         auto& [number, work] = *taken;
         if (failing_) {
@@ -91,7 +90,7 @@ void Analysis::run(Classifier& classifier) {
             work.dropped = DropReason::kShutdown;
         } else if (!work.failure) {
             try {
-                score(classifier, work);
+                score(work);
             } catch (...) {
                 work.failure = std::current_exception();
             }
@@ -101,7 +100,9 @@ void Analysis::run(Classifier& classifier) {
     // A thread that puts what isn't the next leaves it to the one that does: the last to end has told all.
     if (--running_ > 0) return;
     try {
-        if (!failure_) events_->finish();
+        if (!failure_) {
+            for (const auto& events : events_) events->finish();
+        }
     } catch (...) {
         fail(std::current_exception());
     }
@@ -125,19 +126,25 @@ std::optional<std::pair<std::uint64_t, Analysis::Work>> Analysis::take() {
     return std::pair(next_number_++, std::move(work));
 }
 
-void Analysis::score(Classifier& classifier, Work& work) {
+// A batch may hold windows of two models for a moment: those that follow one another for the same one go together.
+void Analysis::score(Work& work) {
     std::vector<std::span<const float>> features;
     const auto begun = std::chrono::steady_clock::now();
-    for (const auto& window : work.batch) {
-        if (window.ends_stretch()) continue;
-        features.push_back(window.features);
-        wiring_.metrics.queue_seconds.Observe(std::chrono::duration<double>(begun - window.queued).count());
+    for (std::size_t i = 0; i < work.batch.size(); ++i) {
+        const auto& window = work.batch[i];
+        if (!window.ends_stretch()) {
+            features.push_back(window.features);
+            wiring_.metrics.queue_seconds.Observe(std::chrono::duration<double>(begun - window.queued).count());
+        }
+        const bool more = i + 1 < work.batch.size() && work.batch[i + 1].model == window.model;
+        if (more || features.empty()) continue;
+        const auto scored = work.scores.size();
+        work.scores.resize(scored + features.size() * window.model->classes());
+        window.model->score(features, std::span(work.scores).subspan(scored));
+        wiring_.metrics.batch_windows.Observe(static_cast<double>(features.size()));
+        features.clear();
     }
-    if (features.empty()) return;
-    work.scores.resize(features.size() * classifier.classes());
-    classifier.score(features, work.scores);
-    wiring_.metrics.compute_seconds.Observe(seconds_since(begun));
-    wiring_.metrics.batch_windows.Observe(static_cast<double>(features.size()));
+    if (!work.scores.empty()) wiring_.metrics.compute_seconds.Observe(seconds_since(begun));
 }
 
 // After a failure nothing is told any more.
@@ -162,37 +169,57 @@ void Analysis::tell(Work work) {
 }
 
 void Analysis::tell_of_windows(Work& work) {
-    const auto classes = wiring_.bundle.labels.size();
-    std::size_t row = 0;
+    std::size_t told = 0;  // of the scores
     for (auto& window : work.batch) {
         if (window.ends_stretch()) {
-            events_->end_stretch(window.source, window.channel);
+            for (const auto& events : events_) events->end_stretch(window.source, window.channel);
+            wiring_.shadow.offer("", std::move(window), {});
             continue;
         }
         const auto source = wiring_.source(window.source);
         const auto& name = source->config().name;
-        const auto scores = std::span(work.scores).subspan(row++ * classes, classes);
+        const auto scores = std::span(work.scores).subspan(told, window.model->classes());
+        told += scores.size();
         if (std::any_of(scores.begin(), scores.end(), [](float score) { return !std::isfinite(score); })) {
             throw std::runtime_error(
                 fmt::format("the model gave a score that is no number (source {}, channel {}, sample {})", name,
                             window.channel, window.start_sample));
         }
-        events_->add(name, window, scores);
+        events_of(window).add(name, window, scores);
         source->ledger().analysed(window.channel, std::exchange(window.booked_samples, 0));
         wiring_.metrics.top_score.Observe(static_cast<double>(*std::max_element(scores.begin(), scores.end())));
         wiring_.sink.on_scores(name, window, scores);
+        wiring_.shadow.offer(name, std::move(window), scores);
     }
 }
 
-void Analysis::adopt_next() {
-    std::optional<DetectionConfig> next;
-    {
-        const std::lock_guard lock(detection_mutex_);
-        next.swap(next_detection_);
+// The one of the window's model; the others' events on its channel are over.
+EventMaker& Analysis::events_of(const Window& window) {
+    EventMaker* own = nullptr;
+    for (const auto& events : events_) {
+        if (events->model() == window.model.get()) {
+            own = events.get();
+        } else {
+            events->give_way(window);
+        }
     }
-    if (!next) return;
-    events_->finish();
-    events_ = std::make_unique<EventMaker>(station_, std::move(*next), wiring_.bundle, wiring_.sink, wiring_.metrics);
+    if (own != nullptr) return *own;
+    events_.push_back(
+        std::make_unique<EventMaker>(station_, detection_, window.model, wiring_.sink, &wiring_.metrics));
+    return *events_.back();
+}
+
+void Analysis::adopt_next() {
+    {
+        const std::lock_guard lock(next_mutex_);
+        if (next_model_) model_ = std::exchange(next_model_, nullptr);
+        if (next_detection_) {
+            for (const auto& events : events_) events->finish();
+            events_.clear();
+            detection_ = std::move(*std::exchange(next_detection_, std::nullopt));
+        }
+    }
+    std::erase_if(events_, [this](const auto& events) { return events->idle() && events->model() != model_.get(); });
 }
 
 // Books what is not booked yet.

@@ -15,33 +15,36 @@
 #include "daemon/config.h"
 #include "daemon/event_maker.h"
 #include "daemon/metrics.h"
+#include "daemon/model.h"
+#include "daemon/shadow.h"
 #include "daemon/sinks.h"
 #include "daemon/source_runner.h"
-#include "model/bundle.h"
-#include "model/classifier.h"
 #include "streaming/in_order.h"
 #include "streaming/lane_queue.h"
 
 namespace chorus {
 
-/// Scores the windows of a queue, a thread for each of the classifiers, and tells the sink of events. What comes of the
-/// windows is told in the order in which they were taken from the queue, whichever thread scored them: the events are
-/// the same for any number of threads. Ends when the queue is closed and drained, or when scoring fails; then the queue
-/// is closed and what is in it is booked as dropped.
+/// So many threads score: as many as the configuration says; for 0 as many as processors, at most 16.
+std::size_t scoring_threads(const Config& config);
+
+/// Scores the windows of a queue, each by its own model, and tells the sink of events. What comes of the windows is told
+/// in the order in which they were taken from the queue, whichever thread scored them: the events are the same for any
+/// number of threads. Where a channel's windows change from one model to another, open events are closed under the old
+/// one first. Ends when the queue is closed and drained, or when scoring fails; then the queue is closed and what is in
+/// it is booked as dropped.
 class Analysis {
   public:
     /// What it works with; all outlive it.
     struct Wiring {
-        const Bundle& bundle;
-        Classifier& classifier;
         LaneQueue<Window>& queue;
         DetectionSink& sink;
         Metrics& metrics;
+        Shadow& shadow;  // given what has been told of
         std::function<std::shared_ptr<SourceRunner>(std::size_t)> source;  // by Window::source; any thread
     };
 
-    /// With config.threads of 0 as many threads as processors, at most 16; one where the classifier can't be shared.
-    Analysis(const Config& config, Wiring wiring);
+    /// model: of the first windows; as many threads as are wanted and it has classifiers for.
+    Analysis(const Config& config, std::shared_ptr<const Model> model, Wiring wiring);
     /// The queue is closed by then.
     ~Analysis() { join(); }
 
@@ -51,6 +54,8 @@ class Analysis {
 
     /// New detection rules; they close open events. Any thread.
     void adopt(DetectionConfig detection);
+    /// Windows are for this model from now on, or soon will be. Any thread.
+    void adopt(std::shared_ptr<const Model> model);
     /// What is still queued then is dropped as at a shutdown. Any thread.
     void drain_until(MonotonicTime time) { drain_until_ = time; }
 
@@ -59,7 +64,7 @@ class Analysis {
     std::uint64_t taken() const { return next_number_; }
     std::uint64_t told() const { return told_; }
 
-    std::size_t threads() const { return classifiers_.size(); }
+    std::size_t threads() const { return thread_count_; }
     /// When windows were last told of or dropped, or none were there for half a second. Any thread.
     MonotonicTime last_progress() const { return last_progress_; }
     bool finished() const { return finished_; }
@@ -72,15 +77,16 @@ class Analysis {
     /// Windows taken from the queue together, and what came of them.
     struct Work {
         std::vector<Window> batch;
-        std::vector<float> scores;          // [window, class]
+        std::vector<float> scores;          // [window, class of its model], end marks left out
         std::optional<DropReason> dropped;  // they were not scored
         std::exception_ptr failure;         // as scoring failed
     };
-    void run(Classifier& classifier);
+    void run();
     std::optional<std::pair<std::uint64_t, Work>> take();
-    void score(Classifier& classifier, Work& work);
+    void score(Work& work);
     void tell(Work work);
     void tell_of_windows(Work& work);
+    EventMaker& events_of(const Window& window);
     void adopt_next();
     void drop(const Work& work, DropReason reason);
     void fail(std::exception_ptr failure);
@@ -89,21 +95,23 @@ class Analysis {
     const Wiring wiring_;
     const std::size_t max_batch_;
     const std::chrono::milliseconds max_batch_delay_;
-    std::vector<std::unique_ptr<Classifier>> more_classifiers_;
-    std::vector<Classifier*> classifiers_;  // one a thread
+    const std::size_t thread_count_;
 
     std::mutex take_mutex_;                      // so that numbers follow the order of the queue
     std::atomic<std::uint64_t> next_number_{0};  // changes under it
     InOrder<Work> results_;
 
     // Of tell(), which runs once at a time.
-    std::unique_ptr<EventMaker> events_;
+    DetectionConfig detection_;
+    std::shared_ptr<const Model> model_;               // that is being served
+    std::vector<std::unique_ptr<EventMaker>> events_;  // of each model that has work under way
     std::exception_ptr failure_;  // read by others after finished_
 
     std::atomic<bool> failing_{false};  // no more scoring
 
-    std::mutex detection_mutex_;  // guards next_detection_
+    std::mutex next_mutex_;  // guards what tell() takes over next
     std::optional<DetectionConfig> next_detection_;
+    std::shared_ptr<const Model> next_model_;
 
     std::atomic<MonotonicTime> last_progress_;
     std::atomic<std::uint64_t> told_{0};

@@ -59,11 +59,9 @@ ClipKeeper::ClipKeeper(ClipsConfig config, std::string station, const Bundle& bu
                        Metrics& metrics)
     : config_(std::move(config)),
       station_(std::move(station)),
-      bundle_(bundle),
       next_(next),
       metrics_(metrics),
-      thresholds_(bundle.thresholds),
-      next_uncertain_(bundle.labels.size()),
+      window_seconds_(bundle.front_end.window_seconds),
       waiting_(1, kMostWaiting),
       store_(config_.folder, {.max_bytes = std::int64_t{config_.max_mib} << 20,
                               .min_free_bytes = std::int64_t{config_.min_free_mib} << 20}),
@@ -79,13 +77,17 @@ ClipKeeper::~ClipKeeper() {
 }
 
 std::shared_ptr<SoundMemory> ClipKeeper::sound_memory(std::size_t source) {
-    // What a clip may hold, and what passes until the last of it is scored.
-    const double seconds = config_.before_seconds + config_.max_seconds + config_.after_seconds +
-                           2 * bundle_.front_end.window_seconds + kDelaySeconds;
-    auto memory = std::make_shared<SoundMemory>(std::chrono::milliseconds(std::llround(seconds * 1e3)));
     const std::lock_guard lock(memories_mutex_);
+    auto memory = std::make_shared<SoundMemory>(memory_length());
     memories_[source] = memory;
     return memory;
+}
+
+// What a clip may hold, and what passes until the last of it is scored.
+std::chrono::milliseconds ClipKeeper::memory_length() const {
+    const double seconds = config_.before_seconds + config_.max_seconds + config_.after_seconds + 2 * window_seconds_ +
+                           kDelaySeconds;
+    return std::chrono::milliseconds(std::llround(seconds * 1e3));
 }
 
 void ClipKeeper::forget(std::size_t source) {
@@ -94,9 +96,22 @@ void ClipKeeper::forget(std::size_t source) {
 }
 
 void ClipKeeper::adopt(const DetectionConfig& detection) {
-    auto thresholds = thresholds_for(bundle_, detection);
-    const std::lock_guard lock(thresholds_mutex_);
-    thresholds_.swap(thresholds);
+    const std::lock_guard lock(rules_mutex_);
+    next_rules_ = detection;
+}
+
+// Each window against the thresholds of its own model; they change when that or the rules do.
+void ClipKeeper::hold_against(const Model& model) {
+    {
+        const std::lock_guard lock(rules_mutex_);
+        if (!next_rules_ && model.id() == model_) return;
+        if (next_rules_) rules_ = std::move(*std::exchange(next_rules_, std::nullopt));
+    }
+    model_ = model.id();
+    thresholds_ = thresholds_for(model.bundle(), rules_);
+    const std::lock_guard lock(memories_mutex_);
+    window_seconds_ = model.bundle().front_end.window_seconds;
+    for (const auto& [source, memory] : memories_) memory->set_length(memory_length());
 }
 
 void ClipKeeper::on_event(Event event) {
@@ -132,6 +147,7 @@ void ClipKeeper::on_scores(const std::string& source, const Window& window, std:
         keep(std::move(clip));
         each = open_.erase(each);
     }
+    hold_against(*window.model);
     keep_uncertain(source, window, scores);
     keep_random(source, window);
     next_.on_scores(source, window, scores);
@@ -141,13 +157,13 @@ void ClipKeeper::on_scores(const std::string& source, const Window& window, std:
 void ClipKeeper::keep_uncertain(const std::string& source, const Window& window, std::span<const float> scores) {
     if (config_.uncertain_per_day == 0) return;
     const auto now = std::chrono::steady_clock::now();
-    const std::lock_guard lock(thresholds_mutex_);
     for (std::size_t label = 0; label < scores.size(); ++label) {
-        if (scores[label] >= thresholds_[label] || now < next_uncertain_[label]) continue;
+        if (scores[label] >= thresholds_[label]) continue;
         if (log_odds(scores[label]) < log_odds(thresholds_[label]) - kUncertain) continue;
+        auto& next = next_uncertain_[window.model->bundle().labels[label].code];
+        if (now < next) continue;
         const double mean = 86'400.0 / config_.uncertain_per_day;
-        next_uncertain_[label] =
-            now +
+        next = now +
             std::chrono::milliseconds(std::llround(std::uniform_real_distribution(0.5, 1.5)(random_) * mean * 1e3));
         keep(clip_of(ClipKind::kUncertain, source, window, label, scores[label]));
     }
@@ -178,6 +194,7 @@ ClipKeeper::Clip ClipKeeper::clip_of(const Event& event) const {
     clip.first = std::max(clip.anchor - samples(config_.before_seconds, clip.sample_rate_hz), std::int64_t{0});
     clip.end = event.start_sample + samples(config_.max_seconds, event.sample_rate_hz);
     clip.start = event.start;
+    clip.model = event.model;
     clip.code = event.code;
     clip.score = event.peak_score;
     clip.event = event_id(event);
@@ -199,7 +216,8 @@ ClipKeeper::Clip ClipKeeper::clip_of(ClipKind kind, const std::string& source, c
     if (window.end_time)
         clip.start =
             *window.end_time + SampleClock::offset(window.start_sample - window.end_sample, window.sample_rate_hz);
-    if (kind == ClipKind::kUncertain) clip.code = bundle_.labels[label].code;
+    clip.model = window.model->id();
+    if (kind == ClipKind::kUncertain) clip.code = window.model->bundle().labels[label].code;
     clip.score = score;
     name(clip);
     return clip;
@@ -256,7 +274,7 @@ void ClipKeeper::write(const Clip& clip) {
                                    {"start", nullptr},
                                    {"start_sample", clip.sound.first_sample},
                                    {"sample_rate_hz", clip.sound.sample_rate_hz},
-                                   {"model", bundle_.id}};
+                                   {"model", clip.model}};
     ClipTags tags{.title = clip.code,
                   .artist = fmt::format("{}, {}, channel {}", station_, clip.source, clip.channel),
                   .date = {},

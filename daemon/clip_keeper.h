@@ -38,7 +38,7 @@ std::string to_string(ClipKind kind);  // "event", "uncertain", "random"
 /// by a thread of its own, and what it has no time or no disk for is counted, said, and not kept.
 class ClipKeeper : public DetectionSink {
   public:
-    /// All outlive it.
+    /// bundle: of the first model; others tell of themselves with their windows. Sink and metrics outlive it.
     ClipKeeper(ClipsConfig config, std::string station, const Bundle& bundle, DetectionSink& next, Metrics& metrics);
     /// Writes what waits, then ends.
     ~ClipKeeper() override;
@@ -46,12 +46,13 @@ class ClipKeeper : public DetectionSink {
     ClipKeeper& operator=(const ClipKeeper&) = delete;
 
     void on_event(Event event) override;
+    void on_shadow_event(Event event) override { next_.on_shadow_event(std::move(event)); }
     void on_scores(const std::string& source, const Window& window, std::span<const float> scores) override;
     std::shared_ptr<SoundMemory> sound_memory(std::size_t source) override;
     void forget(std::size_t source) override;
     void status_soon() override { next_.status_soon(); }
 
-    /// Thresholds that windows are held against, [class], when the configuration changes them. Any thread.
+    /// Thresholds that windows are held against, when the configuration changes them. Any thread.
     void adopt(const DetectionConfig& detection);
 
   private:
@@ -66,6 +67,7 @@ class ClipKeeper : public DetectionSink {
         std::int64_t end = 0;
         int sample_rate_hz = 0;
         std::optional<UtcTime> start;  // of `anchor`
+        std::string model;  // id
         std::string code;
         float score = 0;
         std::string event;  // id
@@ -78,6 +80,8 @@ class ClipKeeper : public DetectionSink {
     Clip clip_of(ClipKind kind, const std::string& source, const Window& window, std::size_t label, float score) const;
     void name(Clip& clip) const;
     void keep(Clip clip);
+    void hold_against(const Model& model);
+    std::chrono::milliseconds memory_length() const;
     void keep_uncertain(const std::string& source, const Window& window, std::span<const float> scores);
     void keep_random(const std::string& source, const Window& window);
     void run();
@@ -85,19 +89,22 @@ class ClipKeeper : public DetectionSink {
 
     const ClipsConfig config_;
     const std::string station_;
-    const Bundle& bundle_;
     DetectionSink& next_;
     Metrics& metrics_;
 
-    std::mutex memories_mutex_;  // guards memories_
+    mutable std::mutex memories_mutex_;  // guards memories_ and window_seconds_
     std::map<std::size_t, std::shared_ptr<SoundMemory>> memories_;
-    std::mutex thresholds_mutex_;  // guards thresholds_
-    std::vector<float> thresholds_;
+    double window_seconds_;     // of the model
+    std::mutex rules_mutex_;    // guards next_rules_
+    std::optional<DetectionConfig> next_rules_;
 
     // Of the thread that tells of detections.
     std::map<Key, Clip> open_;                   // of events that go on, until they are as long as a clip may be
     std::map<Key, std::string> kept_;            // paths of those that were cut before the event's end
-    std::vector<MonotonicTime> next_uncertain_;  // [class]
+    DetectionConfig rules_;
+    std::string model_;              // id of the one whose windows come
+    std::vector<float> thresholds_;  // its own, [class]
+    std::map<std::string, MonotonicTime> next_uncertain_;  // by code
     std::map<std::pair<std::size_t, int>, MonotonicTime> next_random_;
     std::mt19937_64 random_{std::random_device()()};
 

@@ -2,6 +2,7 @@
 // What `chorusd` can be asked to do. Each returns the process's exit status, and throws for a failure that one line
 // on stderr explains.
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -10,15 +11,15 @@
 #include <string>
 #include <vector>
 
-#include "model/bundle.h"
-#include "model/classifier.h"
+#include "daemon/model.h"
 #include "streaming/curve.h"
 
 namespace chorus {
 
-/// make_classifier(), with the bundle's path in front of what it throws.
-std::unique_ptr<Classifier> open_classifier(const std::filesystem::path& path, const Bundle& bundle,
-                                            const ClassifierOptions& options);
+/// The model of a bundle read from `path`, warm, with at most so many classifiers. Throws what make_classifier() does,
+/// with the path in front.
+std::shared_ptr<const Model> open_model(const std::filesystem::path& path, Bundle bundle,
+                                        const ClassifierOptions& options, std::size_t classifiers);
 
 /// The service: until SIGTERM or SIGINT, or until all its sources are files and have ended.
 int run_service(const std::filesystem::path& config);

@@ -191,6 +191,7 @@ Config read_config(ConfigSection root, ConfigDepth depth) {
 
     auto model = root.section("model");
     config.bundle = model.required_text("bundle");
+    config.shadow = model.text("shadow", config.shadow);
     config.device = model.text("device", config.device);
     const bool cuda = config.device.starts_with("cuda:") && config.device.size() > 5 &&
                       config.device.find_first_not_of("0123456789", 5) == std::string::npos;
@@ -335,10 +336,14 @@ Station load_station(const std::filesystem::path& path, const Bundle* in_use) {
     document.throw_if_unreadable();
     Station station;
     station.config = read_config(document.root(), ConfigDepth::kFilesToo);
-    if (!station.config.bundle.empty()) {
+    station.config.file = path.string();
+    station.config.text = document.text();
+    if (in_use != nullptr) {
+        check_against_model(document.root(), station.config, *in_use);
+    } else if (!station.config.bundle.empty()) {
         try {
             station.bundle = read_bundle(station.config.bundle);
-            check_against_model(document.root(), station.config, in_use != nullptr ? *in_use : station.bundle);
+            check_against_model(document.root(), station.config, station.bundle);
         } catch (const std::exception& error) {
             document.root().section("model").fault("bundle", error.what());
         }
@@ -346,6 +351,14 @@ Station load_station(const std::filesystem::path& path, const Bundle* in_use) {
     document.finish();
     station.config.warnings = lines_of(document.warnings());
     return station;
+}
+
+void check_model(const Config& config, const Bundle& bundle) {
+    ConfigDocument document(config.text, config.file);
+    auto root = document.root();
+    read_config(root, ConfigDepth::kTextAlone);  // so that no key counts as one that nobody asked for
+    check_against_model(root, config, bundle);
+    document.finish();
 }
 
 Config parse_config(std::string_view text, const std::string& file, ConfigDepth depth) {
@@ -358,6 +371,10 @@ Config parse_config(std::string_view text, const std::string& file, ConfigDepth 
 }
 
 void Config::adopt_reloadable(const Config& next) {
+    bundle = next.bundle;
+    shadow = next.shadow;
+    file = next.file;
+    text = next.text;
     hop_seconds = next.hop_seconds;
     widen_hop = next.widen_hop;
     silence_timeout = next.silence_timeout;
@@ -366,6 +383,10 @@ void Config::adopt_reloadable(const Config& next) {
     log_level = next.log_level;
     position = next.position;
     warnings = next.warnings;
+}
+
+std::filesystem::path Config::candidate() const {
+    return shadow == "auto" ? bundle.parent_path() / "candidate" : std::filesystem::path(shadow);
 }
 
 std::vector<std::string> keys_that_need_a_restart(const Config& now, const Config& next) {

@@ -64,6 +64,7 @@ struct Config {
     std::string station;
     std::optional<Position> position;
     std::filesystem::path bundle;
+    std::string shadow;  // a candidate's bundle; "auto": `candidate` beside the bundle; empty: none
     std::string device = "auto";
     Precision precision = Precision::kFloat32;
     int threads = 0;  // that score on a CPU, each its own windows; 0: one a processor, at most 16
@@ -95,8 +96,13 @@ struct Config {
 
     std::vector<std::string> warnings;  // what is allowed but unwise, each as "file:line: key: text"
 
-    /// Takes over what reload() of the pipeline and the log take over.
+    std::string file;  // it was read from
+    std::string text;  // as it was read
+
+    /// Takes over what a running daemon takes over.
     void adopt_reloadable(const Config& next);
+    /// Where a candidate is; empty: nowhere.
+    std::filesystem::path candidate() const;
 };
 
 /// The keys that differ and that a running daemon doesn't take over.
@@ -108,9 +114,12 @@ struct Station {
     Bundle bundle;
 };
 
-/// Reads the configuration and opens the model; throws ConfigError with every fault of both. A running daemon keeps its
-/// model: `in_use`, if given, is what the detection settings are held against, whatever model is named now.
+/// Reads the configuration and opens the model; throws ConfigError with every fault of both. A running daemon opens
+/// models by itself: with `in_use` the settings are held against that one, whatever model is named now.
 Station load_station(const std::filesystem::path& path, const Bundle* in_use = nullptr);
+
+/// Throws ConfigError with every reason why a configuration can't go with another model than it was read for.
+void check_model(const Config& config, const Bundle& bundle);
 
 /// Whether reading a configuration opens the files that it names and asks GStreamer for its sources, too.
 enum class ConfigDepth { kTextAlone, kFilesToo };

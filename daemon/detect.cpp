@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <iostream>
 #include <set>
+#include <thread>
 
 #include "config/program.h"
 #include "daemon/commands.h"
@@ -47,15 +48,18 @@ DetectProgress::Style progress_style(const std::string& wanted) {
 
 int detect_in_recordings(const DetectOptions& options) {
     set_up_logging("off");  // a recording's failure is said below, once
-    const auto bundle = read_bundle(options.bundle);
-    const FrontEnd front_end(bundle.front_end);
     DetectProgress progress(std::cerr, progress_style(options.progress));
     const auto say = [&](const std::string& line) { progress.say([&] { std::cerr << "chorusd: " << line << '\n'; }); };
-    const auto classifier = open_classifier(
-        options.bundle, bundle, {.device = options.device, .precision = options.precision, .on_fault = say});
-    RecordingAnalyser analyser(options, bundle, front_end, *classifier);
+    // Two more than processors: some wait for theirs, which a front-end has, while others could go on.
+    const auto threads = options.threads > 0 ? static_cast<unsigned>(options.threads)
+                                             : std::max(1U, std::thread::hardware_concurrency()) + 2;
+    const auto model =
+        open_model(options.bundle, read_bundle(options.bundle),
+                   {.device = options.device, .precision = options.precision, .on_fault = say}, threads);
+    RecordingAnalyser analyser(options, model);
+    const auto& band = model->bundle().front_end;
     const auto writer =
-        make_event_writer(options.format, std::cout, front_end.parameters().f_min_hz, front_end.parameters().f_max_hz,
+        make_event_writer(options.format, std::cout, band.f_min_hz, band.f_max_hz,
                           {.prior = options.activity_prior > 0.0, .group = options.group_seconds > 0.0});
     int failed = 0;
     std::vector<fs::path> recordings;

@@ -26,15 +26,16 @@ std::vector<int> min_windows_for(const Bundle& bundle, const DetectionConfig& de
     return min_windows;
 }
 
-EventMaker::EventMaker(std::string station, DetectionConfig detection, const Bundle& bundle, DetectionSink& sink,
-                       Metrics& metrics)
+EventMaker::EventMaker(std::string station, DetectionConfig detection, std::shared_ptr<const Model> model,
+                       DetectionSink& sink, Metrics* metrics)
     : station_(std::move(station)),
       detection_(std::move(detection)),
-      bundle_(bundle),
+      model_(std::move(model)),
       sink_(sink),
       metrics_(metrics),
-      thresholds_(thresholds_for(bundle, detection_)),
-      min_windows_(min_windows_for(bundle, detection_)) {
+      thresholds_(thresholds_for(model_->bundle(), detection_)),
+      min_windows_(min_windows_for(model_->bundle(), detection_)) {
+    const auto& bundle = model_->bundle();
     if (detection_.activity_prior > 0.0 && bundle.activity)
         prior_.emplace(*bundle.activity, detection_.activity_prior, detection_.longitude_deg);
     if (detection_.group_seconds > 0.0) grouper_.emplace(detection_.group_seconds, detection_.update_seconds);
@@ -87,6 +88,11 @@ void EventMaker::end_stretch(std::size_t source, int channel) {
     channels_.erase(found);
 }
 
+void EventMaker::give_way(const WindowInfo& window) {
+    end_stretch(window.source, window.channel);
+    end_older_stretches(window);
+}
+
 void EventMaker::finish() {
     while (!channels_.empty()) end_stretch(channels_.begin()->first.first, channels_.begin()->first.second);
 }
@@ -102,8 +108,8 @@ void EventMaker::tell(Channel& channel) {
         event.slot = last.source;
         event.channel = last.channel;
         event.opened = last.opened;
-        event.code = bundle_.labels[detection.label].code;
-        event.label = bundle_.labels[detection.label].name;
+        event.code = model_->bundle().labels[detection.label].code;
+        event.label = model_->bundle().labels[detection.label].name;
         event.start_sample = detection.start_sample;
         event.end_sample = detection.end_sample;
         event.sample_rate_hz = last.sample_rate_hz;
@@ -131,18 +137,22 @@ void EventMaker::tell(Channel& channel) {
         event.mean_score = detection.mean_score;
         event.windows = detection.windows;
         event.threshold = detection.threshold;
-        event.model = bundle_.id;
+        event.model = model_->id();
         event.clock_synced = last.clock_synced;
         event.clock_drift_ppm = last.clock_drift_ppm;
         event.sound_received = last.received;
-        if (grouper_ && grouper_->assign(event)) metrics_.events_grouped.Increment();
-        metrics_.count_event(event.source, event.channel, event.code, to_string(event.phase));
+        const bool joined = grouper_ && grouper_->assign(event);
+        if (metrics_ != nullptr) {
+            if (joined) metrics_->events_grouped.Increment();
+            metrics_->count_event(event.source, event.channel, event.code, to_string(event.phase));
+        }
         sink_.on_event(std::move(event));
     }
     detections_.clear();
     const auto rejected = channel.detector.rejected();
     if (rejected > channel.rejected_counted) {
-        metrics_.count_rejected("min_windows", static_cast<double>(rejected - channel.rejected_counted));
+        if (metrics_ != nullptr)
+            metrics_->count_rejected("min_windows", static_cast<double>(rejected - channel.rejected_counted));
         channel.rejected_counted = rejected;
     }
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -11,25 +12,34 @@
 #include "daemon/config.h"
 #include "daemon/event_grouper.h"
 #include "daemon/metrics.h"
+#include "daemon/model.h"
 #include "daemon/sinks.h"
 #include "daemon/window.h"
-#include "model/bundle.h"
 #include "model/detector.h"
 
 namespace chorus {
 
-/// Scored windows -> events: a detector for each channel, and what an event tells beyond its detection. One thread.
+/// Windows that one model scored -> events: a detector for each channel, and what an event tells beyond its detection.
+/// One thread.
 class EventMaker {
   public:
-    /// All outlive it.
-    EventMaker(std::string station, DetectionConfig detection, const Bundle& bundle, DetectionSink& sink,
-               Metrics& metrics);
+    /// metrics: where events are counted; null: nowhere. Sink and metrics outlive it.
+    EventMaker(std::string station, DetectionConfig detection, std::shared_ptr<const Model> model, DetectionSink& sink,
+               Metrics* metrics);
+
+    const Model* model() const { return model_.get(); }
+    /// No stretch of sound is under way.
+    bool idle() const { return channels_.empty(); }
 
     /// Windows of one channel in order; scores: [class].
     void add(const std::string& source, const Window& window, std::span<const float> scores);
 
     /// The channel's stretch of sound has ended: closes its open events.
     void end_stretch(std::size_t source, int channel);
+
+    /// Another model goes on with this window of its channel: closes the channel's open events, and those of the
+    /// source's older stretches.
+    void give_way(const WindowInfo& window);
 
     /// Closes all open events.
     void finish();
@@ -52,9 +62,9 @@ class EventMaker {
 
     const std::string station_;
     const DetectionConfig detection_;
-    const Bundle& bundle_;
+    const std::shared_ptr<const Model> model_;
     DetectionSink& sink_;
-    Metrics& metrics_;
+    Metrics* const metrics_;
     const std::vector<float> thresholds_;
     const std::vector<int> min_windows_;
     std::optional<ActivityPrior> prior_;

@@ -9,9 +9,7 @@
 
 #include "config/program.h"
 #include "daemon/json_text.h"
-#include "daemon/status.h"
 #include "daemon/time_format.h"
-#include "model/bundle.h"
 #include "streaming/sample_clock.h"
 
 namespace chorus {
@@ -19,8 +17,8 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr std::size_t kEvents = 0;  // lanes of the inbox: a flood of scores never costs an event
-constexpr std::size_t kScores = 1;
+constexpr std::size_t kEvents = 0;  // lanes of the inbox: a flood of others never costs an event
+constexpr std::size_t kOthers = 1;
 constexpr std::size_t kAtOnce = 256;  // messages a turn; events of one turn share a commit
 constexpr auto kTurn = 1000ms;        // the longest time between turns
 constexpr auto kRetry = 1000ms;       // between attempts to write a journal that refuses
@@ -30,11 +28,11 @@ constexpr auto kStopPatience = 60s;   // for writing what waits at the end; syst
 constexpr auto kHousekeeping = 10s;   // between looks at retention and free space; twice that while events keep coming
 
 // A scores message of a window.
-std::string scores_json(const FeedOptions& options, const Bundle& bundle, const std::string& source,
+std::string scores_json(const std::string& station, const Bundle& bundle, const std::string& source,
                         const WindowInfo& window, std::span<const float> scores) {
     nlohmann::ordered_json json;
     json["schema"] = "chorus.scores/1";
-    json["station"] = options.station;
+    json["station"] = station;
     json["source"] = source;
     json["channel"] = window.channel;
     json["start_sample"] = window.start_sample;
@@ -52,9 +50,8 @@ std::string scores_json(const FeedOptions& options, const Bundle& bundle, const 
 
 }  // namespace
 
-Feed::Feed(FeedOptions options, Messaging& messaging, const Bundle& bundle, Metrics& metrics)
+Feed::Feed(FeedOptions options, Messaging& messaging, Metrics& metrics)
     : options_(std::move(options)),
-      bundle_(bundle),
       metrics_(metrics),
       publisher_(messaging, options_.endpoint),
       endpoint_(publisher_.endpoint()),
@@ -69,8 +66,9 @@ Feed::~Feed() {
     stop();
 }
 
-void Feed::start(std::function<std::vector<SourceReport>()> sources) {
+void Feed::start(std::function<std::vector<SourceReport>()> sources, std::function<ModelStatus()> model) {
     sources_ = std::move(sources);
+    model_ = std::move(model);
     thread_ = std::jthread([this] {
         name_this_thread("feed");
         try {
@@ -102,8 +100,17 @@ void Feed::on_event(Event event) {
 
 void Feed::on_scores(const std::string& source, const Window& window, std::span<const float> scores) {
     if (!options_.scores) return;
-    Scores item{.source = source, .window = window, .scores = {scores.begin(), scores.end()}};
-    if (inbox_.push_drop_oldest(kScores, std::move(item))) metrics_.messages_dropped.Increment();
+    Scores item{
+        .source = source, .window = window, .model = window.model, .scores = {scores.begin(), scores.end()}};
+    if (inbox_.push_drop_oldest(kOthers, std::move(item))) metrics_.messages_dropped.Increment();
+}
+
+// It gets no number and doesn't wait for the journal.
+void Feed::on_shadow_event(Event event) {
+    event.latency_ms =
+        std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - event.sound_received).count();
+    Message message{"shadow." + topic_of(event), to_json(event)};
+    if (inbox_.push_drop_oldest(kOthers, std::move(message))) metrics_.messages_dropped.Increment();
 }
 
 void Feed::run() {
@@ -141,9 +148,10 @@ void Feed::take(Item& item) {
         waiting_.push_back(std::move(*event));
         return;
     }
-    const auto& [source, window, scores] = std::get<Scores>(item);
+    if (const auto* message = std::get_if<Message>(&item)) return publish(*message);
+    const auto& [source, window, model, scores] = std::get<Scores>(item);
     publish({fmt::format("scores.{}.{}.{}", options_.station, source, window.channel),
-             scores_json(options_, bundle_, source, window, scores)});
+             scores_json(options_.station, model->bundle(), source, window, scores)});
 }
 
 // Journal first, then the socket: who has seen an event can always ask for those before it.
@@ -286,7 +294,7 @@ std::string Feed::status_json() const {
     return to_json(StationStatus{.station = options_.station,
                                  .time = utc_now(),
                                  .seq = last_seq_,
-                                 .model = bundle_.id,
+                                 .model = model_(),
                                  .events_waiting = waiting_.size(),
                                  .events_dropped = events_dropped_,
                                  .journal_fault = journal_fault(),

@@ -5,6 +5,7 @@
 #include <deque>
 #include <exception>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <span>
@@ -15,13 +16,13 @@
 
 #include "daemon/journal.h"
 #include "daemon/metrics.h"
+#include "daemon/model.h"
 #include "daemon/sinks.h"
+#include "daemon/status.h"
 #include "streaming/lane_queue.h"
 #include "streaming/publisher.h"
 
 namespace chorus {
-
-struct Bundle;
 
 struct FeedOptions {
     std::string station;
@@ -35,23 +36,24 @@ struct FeedOptions {
 /// Gives events their sequence numbers, writes them to the journal, publishes them once they are on disk, and sends a
 /// status message now and then. Owns the socket, the journal and the thread that uses them, so that no subscriber and
 /// no slow disk ever slows the analysis. While the journal can't be written, events wait in memory, unpublished.
-/// on_event and on_scores: one thread.
+/// on_event and on_scores: one thread; on_shadow_event: another.
 class Feed : public DetectionSink {
   public:
     /// Opens the journal, which may wait for a disk that is full or read-only, and binds; throws std::runtime_error
-    /// naming the file or the endpoint. `messaging` and `bundle` outlive the feed.
-    Feed(FeedOptions options, Messaging& messaging, const Bundle& bundle, Metrics& metrics);
+    /// naming the file or the endpoint. `messaging` and `metrics` outlive the feed.
+    Feed(FeedOptions options, Messaging& messaging, Metrics& metrics);
     /// Publishes what waits, then ends.
     ~Feed() override;
     Feed(const Feed&) = delete;
     Feed& operator=(const Feed&) = delete;
 
     void on_event(Event event) override;
+    void on_shadow_event(Event event) override;
     void on_scores(const std::string& source, const Window& window, std::span<const float> scores) override;
 
     /// What status messages tell; set once, before any sound comes in. Called by the feed's thread.
-    void start(std::function<std::vector<SourceReport>()> sources);
-    /// Publishes what waits, then ends the thread. `sources` is not called after it.
+    void start(std::function<std::vector<SourceReport>()> sources, std::function<ModelStatus()> model);
+    /// Publishes what waits, then ends the thread. Neither is called after it.
     void stop();
     /// The next status message goes out at once. Any thread.
     void status_soon() override { status_soon_ = true; }
@@ -70,9 +72,10 @@ class Feed : public DetectionSink {
     struct Scores {
         std::string source;
         WindowInfo window;
+        std::shared_ptr<const Model> model;
         std::vector<float> scores;
     };
-    using Item = std::variant<Event, Scores>;
+    using Item = std::variant<Event, Scores, Message>;
     void run();
     void take(Item& item);
     void publish_waiting(std::chrono::milliseconds most);
@@ -87,13 +90,13 @@ class Feed : public DetectionSink {
     std::string status_json() const;
 
     const FeedOptions options_;
-    const Bundle& bundle_;
     Metrics& metrics_;
     std::optional<Journal> journal_;
     Publisher publisher_;
     const std::string endpoint_;
     LaneQueue<Item> inbox_;
     std::function<std::vector<SourceReport>()> sources_;
+    std::function<ModelStatus()> model_;
 
     // Of the thread alone.
     std::deque<Event> waiting_;

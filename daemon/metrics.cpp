@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <prometheus/text_serializer.h>
 
+#include <map>
+
 #include "daemon/time_format.h"
 #include "model/bundle.h"
 
@@ -54,6 +56,19 @@ MetricFamily family(const std::string& name, const std::string& help, MetricType
     made.help = help;
     made.type = type;
     return made;
+}
+
+void remove(prometheus::Family<prometheus::Gauge>& family, prometheus::Gauge*& gauge) {
+    if (gauge != nullptr) family.Remove(gauge);
+    gauge = nullptr;
+}
+
+// The one gauge of its family, under other labels.
+void replace(prometheus::Family<prometheus::Gauge>& family, prometheus::Gauge*& gauge,
+             const std::map<std::string, std::string>& labels, double value) {
+    remove(family, gauge);
+    gauge = &family.Add(labels);
+    gauge->Set(value);
 }
 
 void add(MetricFamily& to, Labels labels, double value) {
@@ -188,15 +203,26 @@ Metrics::Metrics(const std::string& station)
       clients_refused(counter(*registry_, station, "chorus_clients_refused_total",
                               "ZeroMQ clients whose key is not on the allow-list")),
       clips_bytes(gauge(*registry_, station, "chorus_clips_bytes", "Bytes of the clips that are kept")),
+      model_swaps(counter(*registry_, station, "chorus_model_swaps_total", "Times another model was taken into use")),
+      model_load_failures(counter(*registry_, station, "chorus_model_load_failures_total",
+                                  "Models that were not taken into use because they could not be")),
+      shadow_compute_seconds(histogram(*registry_, station, "chorus_shadow_compute_seconds",
+                                       "Scoring of one window by the candidate", kSecondsBuckets)),
       events_(counters(*registry_, station, "chorus_events_total", "Event messages by class and phase")),
       rejected_(counters(*registry_, station, "chorus_candidates_rejected_total", "Runs of hits that made no event")),
       replays_(counters(*registry_, station, "chorus_replay_requests_total", "Requests for missed events")),
       reloads_(counters(*registry_, station, "chorus_config_reloads_total", "Reloads of the configuration")),
       clips_(counters(*registry_, station, "chorus_clips_total", "Clips written")),
       clips_missed_(counters(*registry_, station, "chorus_clips_missed_total", "Clips that could not be kept")),
+      shadow_windows_(counters(*registry_, station, "chorus_shadow_windows_total",
+                               "Windows by what the candidate made of them")),
+      shadow_events_(counters(*registry_, station, "chorus_shadow_events_total",
+                              "Events by which of the live model and the candidate would have sent them")),
       model_info_(gauges(*registry_, station, "chorus_model_info", "The model in use")),
       model_created_(
           gauges(*registry_, station, "chorus_model_created_timestamp_seconds", "When the model in use was made")),
+      shadow_model_info_(
+          gauges(*registry_, station, "chorus_shadow_model_info", "The candidate that runs in the model's shadow")),
       source_collector_(std::make_shared<SourceCollector>(station)),
       process_(station) {
     gauges(*registry_, station, "chorus_build_info", "The daemon's version").Add({{"version", CHORUS_VERSION}}).Set(1);
@@ -206,6 +232,7 @@ Metrics::Metrics(const std::string& station)
     for (const char* result : {"applied", "refused"}) reloads_.Add({{"result", result}});
     for (const char* kind : {"event", "uncertain", "random"}) clips_.Add({{"kind", kind}});
     for (const char* reason : {"gone", "busy", "disk"}) clips_missed_.Add({{"reason", reason}});
+    for (const char* result : {"agreed", "differed", "skipped", "failed"}) shadow_windows_.Add({{"result", result}});
 }
 
 void Metrics::count_event(const std::string& source, int channel, const std::string& code, const std::string& phase) {
@@ -234,10 +261,32 @@ void Metrics::count_clip_missed(const std::string& reason) {
 }
 
 void Metrics::set_model(const Bundle& bundle) {
-    model_info_.Add({{"model", bundle.id}, {"architecture", to_string(bundle.architecture)}}).Set(1);
-    if (const auto created = from_iso8601(bundle.created)) {
-        model_created_.Add({}).Set(static_cast<double>(created->time_since_epoch().count()) / 1e6);
+    const std::lock_guard lock(models_mutex_);
+    replace(model_info_, model_in_use_, {{"model", bundle.id}, {"architecture", to_string(bundle.architecture)}}, 1);
+    const auto created = from_iso8601(bundle.created);
+    const double seconds = created ? static_cast<double>(created->time_since_epoch().count()) / 1e6 : 0.0;
+    if (created) {
+        replace(model_created_, model_made_, {}, seconds);
+    } else {
+        remove(model_created_, model_made_);
     }
+}
+
+void Metrics::set_shadow_model(const std::string& id) {
+    const std::lock_guard lock(models_mutex_);
+    if (id.empty()) {
+        remove(shadow_model_info_, shadow_model_);
+    } else {
+        replace(shadow_model_info_, shadow_model_, {{"model", id}}, 1);
+    }
+}
+
+void Metrics::count_shadow_window(const std::string& result) {
+    shadow_windows_.Add({{"result", result}}).Increment();
+}
+
+void Metrics::count_shadow_event(const std::string& code, const std::string& found) {
+    shadow_events_.Add({{"code", code}, {"found", found}}).Increment();
 }
 
 void Metrics::watch_sources(std::function<std::vector<SourceReport>()> sources) {

@@ -47,6 +47,9 @@ class Metrics {
     prometheus::Gauge& disk_free_bytes;
     prometheus::Counter& clients_refused;
     prometheus::Gauge& clips_bytes;
+    prometheus::Counter& model_swaps;
+    prometheus::Counter& model_load_failures;
+    prometheus::Histogram& shadow_compute_seconds;  // of a window
 
     void count_event(const std::string& source, int channel, const std::string& code, const std::string& phase);
     void count_rejected(const std::string& reason, double count);
@@ -55,6 +58,10 @@ class Metrics {
     void count_clip(const std::string& kind);
     void count_clip_missed(const std::string& reason);
     void set_model(const Bundle& bundle);
+    /// id: empty where none runs in the shadow.
+    void set_shadow_model(const std::string& id);
+    void count_shadow_window(const std::string& result);
+    void count_shadow_event(const std::string& code, const std::string& found);
 
     /// Where the reports on sources come from at each scrape; an empty function forgets it.
     void watch_sources(std::function<std::vector<SourceReport>()> sources);
@@ -71,8 +78,15 @@ class Metrics {
     prometheus::Family<prometheus::Counter>& reloads_;
     prometheus::Family<prometheus::Counter>& clips_;
     prometheus::Family<prometheus::Counter>& clips_missed_;
+    prometheus::Family<prometheus::Counter>& shadow_windows_;
+    prometheus::Family<prometheus::Counter>& shadow_events_;
     prometheus::Family<prometheus::Gauge>& model_info_;
     prometheus::Family<prometheus::Gauge>& model_created_;
+    prometheus::Family<prometheus::Gauge>& shadow_model_info_;
+    std::mutex models_mutex_;  // guards what follows: gauges that are there, or null
+    prometheus::Gauge* model_in_use_ = nullptr;
+    prometheus::Gauge* model_made_ = nullptr;
+    prometheus::Gauge* shadow_model_ = nullptr;
     std::shared_ptr<SourceCollector> source_collector_;
     const ProcessMetrics process_;
 };

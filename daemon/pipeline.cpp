@@ -4,6 +4,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <stdexcept>
 
 namespace chorus {
 namespace {
@@ -25,22 +26,24 @@ double seconds_since(MonotonicTime then) {
 
 }  // namespace
 
-Pipeline::Pipeline(Config config, const Bundle& bundle, const FrontEnd& front_end, Classifier& classifier,
-                   DetectionSink& sink, Metrics& metrics, SourceRunner::Opener open)
+Pipeline::Pipeline(Config config, std::shared_ptr<const Model> model, DetectionSink& sink, Metrics& metrics,
+                   SourceRunner::Opener open)
     : config_(std::move(config)),
-      bundle_(bundle),
-      front_end_(front_end),
       sink_(sink),
       metrics_(metrics),
       open_(std::move(open)),
       queue_(0, 1),
-      widener_(bundle.front_end.window_seconds / config_.hop_seconds, config_.queue_windows),
-      analysis_(config_, {.bundle = bundle_,
-                          .classifier = classifier,
-                          .queue = queue_,
-                          .sink = sink_,
-                          .metrics = metrics_,
-                          .source = [this](std::size_t source) { return runner(source); }}) {
+      model_(std::move(model)),
+      widener_(model_->bundle().front_end.window_seconds / config_.hop_seconds, config_.queue_windows),
+      shadow_(
+          config_.station, [this] { return queue_.size() > 0; }, sink_, metrics_),
+      analysis_(config_, model_,
+                {.queue = queue_,
+                 .sink = sink_,
+                 .metrics = metrics_,
+                 .shadow = shadow_,
+                 .source = [this](std::size_t source) { return runner(source); }}) {
+    metrics_.set_model(model_->bundle());
     for (const auto& source : config_.sources) add_source(source);
     metrics_.watch_sources([this] { return sources(); });
 }
@@ -61,7 +64,6 @@ std::shared_ptr<SourceRunner> Pipeline::add_source(const SourceConfig& source) {
     ++running_sources_;
     // The last source to end closes the queue: after it, what is queued is all there is.
     SourceRunner::Wiring wiring{.open = open_,
-                                .front_end = front_end_,
                                 .queue = queue_,
                                 .queue_windows = config_.queue_windows,
                                 .hop_seconds = config_.hop_seconds,
@@ -73,7 +75,7 @@ std::shared_ptr<SourceRunner> Pipeline::add_source(const SourceConfig& source) {
                                         if (--running_sources_ == 0) queue_.close();
                                     },
                                 .on_state_change = [this] { sink_.status_soon(); }};
-    auto runner = std::make_shared<SourceRunner>(lane, source, std::move(wiring));
+    auto runner = std::make_shared<SourceRunner>(lane, source, model_, std::move(wiring));
     const std::lock_guard lock(slots_mutex_);
     slots_.emplace_back().runner = runner;
     return runner;
@@ -120,15 +122,52 @@ void Pipeline::reload(Config next) {
     config_.widen_hop = next.widen_hop;
     config_.sources = next.sources;
     config_.detection = next.detection;
-    if (detection_changed) analysis_.adopt(next.detection);
-    if (all_anew) {
-        widener_ = HopWidener(bundle_.front_end.window_seconds / config_.hop_seconds, config_.queue_windows);
-        hop_factor_ = 1;
+    if (detection_changed) {
+        analysis_.adopt(next.detection);
+        if (auto candidate = shadow_.candidate()) shadow_.compare(model_, std::move(candidate), next.detection);
     }
+    if (all_anew) begin_hops_anew();
     for (const auto& source : beginning) add_source(source)->start();
     spdlog::info("{} source(s) ended, {} begun, {} not touched", ending.size(), beginning.size(),
                  config_.sources.size() - beginning.size());
     if (--running_sources_ == 0) queue_.close();
+}
+
+void Pipeline::begin_hops_anew() {
+    widener_ = HopWidener(model_->bundle().front_end.window_seconds / config_.hop_seconds, config_.queue_windows);
+    hop_factor_ = 1;
+}
+
+void Pipeline::swap(std::shared_ptr<const Model> model) {
+    const auto old = model_;
+    {
+        const std::lock_guard lock(slots_mutex_);
+        model_ = model;
+    }
+    analysis_.adopt(model);
+    for (const auto& runner : active()) runner->change_model(model);
+    metrics_.set_model(model->bundle());
+    metrics_.model_swaps.Increment();
+    if (!model->hears_as(*old)) begin_hops_anew();
+    if (auto candidate = shadow_.candidate()) {
+        const bool goes_on = candidate->id() != model->id() && candidate->hears_as(*model);
+        shadow_.compare(model, goes_on ? std::move(candidate) : nullptr, config_.detection);
+    }
+    sink_.status_soon();
+}
+
+void Pipeline::shadow(std::shared_ptr<const Model> candidate) {
+    if (candidate && !candidate->hears_as(*model_)) {
+        throw std::runtime_error(
+            fmt::format("model {} has another front-end than the one in use, {}: it can't run in its shadow",
+                        candidate->id(), model_->id()));
+    }
+    shadow_.compare(model_, std::move(candidate), config_.detection);
+}
+
+std::shared_ptr<const Model> Pipeline::model() const {
+    const std::lock_guard lock(slots_mutex_);
+    return model_;
 }
 
 void Pipeline::supervise(MonotonicTime now) {
@@ -216,6 +255,7 @@ void Pipeline::stop(std::chrono::milliseconds drain) {
     queue_.close();
     analysis_.join();
     for (const auto& runner : runners) runner->join();
+    shadow_.stop();
 }
 
 std::vector<SourceReport> Pipeline::sources() const {

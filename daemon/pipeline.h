@@ -11,21 +11,20 @@
 #include "daemon/config.h"
 #include "daemon/hop_widener.h"
 #include "daemon/metrics.h"
+#include "daemon/model.h"
+#include "daemon/shadow.h"
 #include "daemon/sinks.h"
 #include "daemon/source_runner.h"
-#include "model/bundle.h"
-#include "model/classifier.h"
-#include "model/front_end.h"
 #include "streaming/lane_queue.h"
 
 namespace chorus {
 
 /// The whole path from sources to sinks: a thread a source, and those that score windows of all channels and sources
-/// and tell the sinks of events. Its parts live as long as it does; sinks and classifier are the caller's.
+/// and tell the sinks of events. Its parts live as long as it does; sinks and metrics are the caller's.
 class Pipeline {
   public:
-    Pipeline(Config config, const Bundle& bundle, const FrontEnd& front_end, Classifier& classifier,
-             DetectionSink& sink, Metrics& metrics, SourceRunner::Opener open);
+    Pipeline(Config config, std::shared_ptr<const Model> model, DetectionSink& sink, Metrics& metrics,
+             SourceRunner::Opener open);
     /// Stops.
     ~Pipeline();
     Pipeline(const Pipeline&) = delete;
@@ -41,6 +40,18 @@ class Pipeline {
     /// from the thread that called it. A source whose settings are the same isn't touched; of the others the sound that
     /// has come in is analysed, and their sample index and counts begin anew. New detection rules close open events.
     void reload(Config next);
+
+    /// Swaps the model while sound flows, after start() and from the thread that called it. Each source goes over at its
+    /// next block, see WindowCutter::adopt(); windows cut for the old model are scored by it. Its window is no shorter
+    /// than the configured hop. A shadow's candidate that hears unlike the new model, or is it, is run no more.
+    void swap(std::shared_ptr<const Model> model);
+    /// Runs a candidate in the model's shadow from now on, or none. Throws std::runtime_error where it hears unlike it.
+    /// From the thread that called start().
+    void shadow(std::shared_ptr<const Model> candidate);
+    /// The model that new windows are for. Any thread.
+    std::shared_ptr<const Model> model() const;
+    /// What runs in its shadow; null: none does. Any thread.
+    std::shared_ptr<const Model> candidate() const { return shadow_.candidate(); }
 
     /// All sources have ended and everything they gave is analysed, or the analysis failed. Any thread.
     bool finished() const { return analysis_.finished(); }
@@ -77,6 +88,7 @@ class Pipeline {
         std::optional<std::uint64_t> last_work;  // by then a retired one's windows are told of
     };
     std::shared_ptr<SourceRunner> add_source(const SourceConfig& source);
+    void begin_hops_anew();
     std::shared_ptr<SourceRunner> runner(std::size_t source) const;
     std::vector<std::shared_ptr<SourceRunner>> active() const;
     void say_drops();
@@ -84,15 +96,14 @@ class Pipeline {
     void listen(MonotonicTime now);
 
     Config config_;  // what reload() changes of it is read by its thread alone
-    const Bundle& bundle_;
-    const FrontEnd& front_end_;
     DetectionSink& sink_;
     Metrics& metrics_;
     const SourceRunner::Opener open_;
 
     LaneQueue<Window> queue_;
-    mutable std::mutex slots_mutex_;  // guards slots_
-    std::vector<Slot> slots_;         // by Window::source; only ever grows
+    mutable std::mutex slots_mutex_;      // guards slots_ and model_
+    std::vector<Slot> slots_;             // by Window::source; only ever grows
+    std::shared_ptr<const Model> model_;  // changed by the thread of start() alone
     std::atomic<std::size_t> running_sources_{0};
     HopWidener widener_;
     std::atomic<double> hop_factor_{1};
@@ -101,6 +112,7 @@ class Pipeline {
     bool ever_heard_ = false;  // of supervise() alone
     std::atomic<MonotonicTime> deaf_since_{MonotonicTime::max()};
 
+    Shadow shadow_;
     Analysis analysis_;
 };
 

@@ -36,11 +36,6 @@ class Collector : public DetectionSink {
     std::vector<Event> events;
 };
 
-// Two more than processors: some wait for theirs, which a front-end has, while others could go on.
-std::size_t default_classifiers() {
-    return std::max(1U, std::thread::hardware_concurrency()) + 2;
-}
-
 // A topic-safe name for a file.
 std::string source_name(const fs::path& path) {
     std::string name = path.stem().string().substr(0, 64);
@@ -71,12 +66,8 @@ double channel_seconds(const SourceReport& report) {
 
 }  // namespace
 
-RecordingAnalyser::RecordingAnalyser(const DetectOptions& options, const Bundle& bundle, const FrontEnd& front_end,
-                                     Classifier& classifier)
-    : bundle_(bundle),
-      front_end_(front_end),
-      classifiers_(classifier,
-                   options.threads > 0 ? static_cast<std::size_t>(options.threads) : default_classifiers()) {
+RecordingAnalyser::RecordingAnalyser(const DetectOptions& options, std::shared_ptr<const Model> model)
+    : model_(std::move(model)), bundle_(model_->bundle()) {
     config_.station = options.station;
     config_.hop_seconds = options.hop_seconds;
     config_.detection.min_windows = options.min_windows;
@@ -118,9 +109,9 @@ void RecordingAnalyser::analyse(const std::vector<fs::path>& recordings, const T
     if (recordings.empty()) return;
     std::vector<std::jthread> threads;
     // One more than can be scored at once, so that the next is open by then.
-    const auto at_once = std::min({classifiers_.size() + 1, kMostAtOnce, recordings.size()});
-    const auto share = (classifiers_.size() + at_once - 1) / at_once;
-    config_.threads = static_cast<int>(std::max(share, std::min(classifiers_.size(), kThreadsEach)));
+    const auto at_once = std::min({model_->classifiers() + 1, kMostAtOnce, recordings.size()});
+    const auto share = (model_->classifiers() + at_once - 1) / at_once;
+    config_.threads = static_cast<int>(std::max(share, std::min(model_->classifiers(), kThreadsEach)));
     for (std::size_t i = 0; i < at_once; ++i) threads.emplace_back(work);
 }
 
@@ -151,8 +142,7 @@ void RecordingAnalyser::analyse(const fs::path& path, const Heard& heard, Record
 
     Collector collector;
     Metrics metrics(config.station);
-    const auto classifier = classifiers_.lend();
-    Pipeline pipeline(config, bundle_, front_end_, *classifier, collector, metrics,
+    Pipeline pipeline(config, model_, collector, metrics,
                       [name = path.string()](const SourceConfig& wanted) {
                           return open_gstreamer_source({.name = name, .launch = wanted.launch});
                       });

@@ -2,16 +2,15 @@
 
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
-#include "daemon/classifier_pool.h"
 #include "daemon/commands.h"
 #include "daemon/config.h"
 #include "daemon/event.h"
+#include "daemon/model.h"
 #include "daemon/source_runner.h"
-#include "model/bundle.h"
-#include "model/front_end.h"
 
 namespace chorus {
 
@@ -26,9 +25,9 @@ struct RecordingOutcome {
 /// score while one is being opened and decoded.
 class RecordingAnalyser {
   public:
-    /// All outlive it. Throws std::runtime_error with one line where the options don't go with the model.
-    RecordingAnalyser(const DetectOptions& options, const Bundle& bundle, const FrontEnd& front_end,
-                      Classifier& classifier);
+    /// Scores as many windows at once as the model has classifiers. Throws std::runtime_error with one line where the
+    /// options don't go with the model.
+    RecordingAnalyser(const DetectOptions& options, std::shared_ptr<const Model> model);
 
     /// Returns whether to go on with the recordings that have not begun.
     using Take = std::function<bool(RecordingOutcome)>;
@@ -47,9 +46,8 @@ class RecordingAnalyser {
                                  RecordingOutcome& outcome) const;
 
     Config config_;
-    const Bundle& bundle_;
-    const FrontEnd& front_end_;
-    ClassifierPool classifiers_;
+    const std::shared_ptr<const Model> model_;
+    const Bundle& bundle_;  // the model's
 };
 
 }  // namespace chorus

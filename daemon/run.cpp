@@ -15,6 +15,7 @@
 #include "daemon/config.h"
 #include "daemon/feed.h"
 #include "daemon/http_server.h"
+#include "daemon/model_switch.h"
 #include "daemon/pipeline.h"
 #include "daemon/replay.h"
 #include "daemon/service_manager.h"
@@ -106,7 +107,7 @@ std::string stall(const Pipeline& pipeline, const Feed& feed, MonotonicTime now)
     return pipeline.stall(now, kPatience);
 }
 
-std::string status_line(const Pipeline& pipeline, const Feed& feed) {
+std::string status_line(const Pipeline& pipeline, const Feed& feed, const std::string& model_fault) {
     std::size_t up = 0;
     std::size_t channels = 0;
     double seconds = 0;
@@ -120,18 +121,18 @@ std::string status_line(const Pipeline& pipeline, const Feed& feed) {
             seconds += static_cast<double>(channel.samples.analysed) / std::max(source.sample_rate_hz, 1);
     }
     const auto trouble = ill_health(pipeline, feed);
-    return fmt::format("{}{} of {} sources up, {} channels, {:.1f} channel-hours analysed{}{}",
+    return fmt::format("{}{} of {} sources up, {} channels, {:.1f} channel-hours analysed{}{}{}{}",
                        pipeline.any_source_heard() ? "" : "no sound yet; ", up, sources.size(), channels,
-                       seconds / 3600, trouble.empty() ? "" : "; ", trouble);
+                       seconds / 3600, trouble.empty() ? "" : "; ", trouble, model_fault.empty() ? "" : "; ",
+                       model_fault);
 }
 
 // Takes over what of the configuration file can change while sound flows. With any fault in it all stays as it is.
-void reload(const std::filesystem::path& path, Config& config, const Bundle& bundle, Pipeline& pipeline,
-            ClipKeeper* clips, Metrics& metrics) {
+void reload(const std::filesystem::path& path, Config& config, Pipeline& pipeline, ClipKeeper* clips,
+            Metrics& metrics) {
     try {
-        auto next = load_station(path, &bundle);
-        auto restart = keys_that_need_a_restart(config, next.config);
-        if (next.bundle.id != bundle.id) restart.push_back("model.bundle");
+        auto next = load_station(path, &pipeline.model()->bundle());
+        const auto restart = keys_that_need_a_restart(config, next.config);
         if (!restart.empty())
             spdlog::warn("{}: takes effect with a restart: {}", path.string(), fmt::join(restart, ", "));
         spdlog::set_level(spdlog::level::from_str(next.config.log_level));
@@ -157,29 +158,33 @@ int run_service(const std::filesystem::path& config_path) {
     set_up_logging(config.log_level);
     for (const auto& warning : config.warnings) spdlog::warn("{}", warning);
 
-    const FrontEnd front_end(station.bundle.front_end);
     Metrics metrics(config.station);
     const auto on_fault = [&](const std::string& line) {
         spdlog::error("{}", line);
         metrics.gpu_faults.Increment();
     };
-    const auto classifier = open_classifier(
-        config.bundle, station.bundle,
-        {.device = config.device, .precision = config.precision, .max_batch = config.max_batch, .on_fault = on_fault});
-    metrics.set_model(station.bundle);
+    const auto open = [options = ClassifierOptions{.device = config.device,
+                                                   .precision = config.precision,
+                                                   .max_batch = config.max_batch,
+                                                   .on_fault = on_fault}](const std::filesystem::path& path,
+                                                                          Bundle bundle, std::size_t classifiers) {
+        return open_model(path, std::move(bundle), options, classifiers);
+    };
+    auto model = open(config.bundle, std::move(station.bundle), scoring_threads(config));
     Messaging messaging(config.curve, [&] { metrics.clients_refused.Increment(); });
-    Feed feed(feed_options(config), messaging, station.bundle, metrics);
+    Feed feed(feed_options(config), messaging, metrics);
     std::optional<ReplayServer> replay;
     if (!config.journal_path.empty() && !config.replay_endpoint.empty())
         replay.emplace(messaging, config.replay_endpoint, config.journal_path, metrics);
     std::optional<ClipKeeper> clips;
     if (!config.clips.folder.empty()) {
-        clips.emplace(config.clips, config.station, station.bundle, feed, metrics);
+        clips.emplace(config.clips, config.station, model->bundle(), feed, metrics);
         clips->adopt(config.detection);
     }
     DetectionSink& sink = clips ? static_cast<DetectionSink&>(*clips) : feed;
-    Pipeline pipeline(config, station.bundle, front_end, *classifier, sink, metrics, open_source);
-    struct StopInOrder {  // the feed's thread asks the pipeline for its sources
+    Pipeline pipeline(config, std::move(model), sink, metrics, open_source);
+    ModelSwitch models(config, pipeline, sink, metrics, open);
+    struct StopInOrder {  // the feed's thread asks for sources and model
         Pipeline& pipeline;
         Feed& feed;
         ~StopInOrder() {
@@ -188,14 +193,14 @@ int run_service(const std::filesystem::path& config_path) {
         }
     } stop_in_order{pipeline, feed};
 
-    feed.start([&] { return pipeline.sources(); });
+    feed.start([&] { return pipeline.sources(); }, [&] { return models.status(); });
     std::optional<HttpServer> http;
     if (!config.http_listen.empty())
         http.emplace(config.http_listen, pages(metrics, pipeline, feed), config.http_security);
 
     spdlog::info("station {}: model {} ({}, {} classes) on {} for each of {} analysis thread(s)", config.station,
-                 station.bundle.id, to_string(station.bundle.architecture), station.bundle.labels.size(),
-                 classifier->description(), pipeline.analysis_threads());
+                 pipeline.model()->id(), to_string(pipeline.model()->bundle().architecture),
+                 pipeline.model()->classes(), pipeline.model()->description(), pipeline.analysis_threads());
     spdlog::info("publishing on {}{}", feed.endpoint(),
                  config.curve ? fmt::format(" to {} allowed key(s)", config.curve->allowed.size()) : "");
     if (replay) spdlog::info("replaying on {}", replay->endpoint());
@@ -212,18 +217,20 @@ int run_service(const std::filesystem::path& config_path) {
         const int signal = wait_for_signal(signals, kTick);
         if (signal == SIGHUP) {
             manager.reloading();
-            reload(config_path, config, station.bundle, pipeline, clips ? &*clips : nullptr, metrics);
+            reload(config_path, config, pipeline, clips ? &*clips : nullptr, metrics);
+            models.look();
             if (ready) manager.ready();
         } else if (signal != 0) {
             break;
         }
         const auto now = std::chrono::steady_clock::now();
+        models.supervise();
         pipeline.supervise(now);
         // Who starts or upgrades the service must not wait for a card that may be plugged in next week.
         if (!ready && pipeline.settled(now)) {
             if (!pipeline.any_source_heard()) spdlog::warn("no source has given sound yet; ready all the same");
             ready = true;
-            manager.status(status_line(pipeline, feed));
+            manager.status(status_line(pipeline, feed, models.status().fault));
             manager.ready();
         }
         const auto reason = stall(pipeline, feed, now);
@@ -231,7 +238,7 @@ int run_service(const std::filesystem::path& config_path) {
         if (reason != stalled && !reason.empty()) spdlog::error("{}; the watchdog is not fed", reason);
         stalled = reason;
         if (now >= next_status) {
-            manager.status(status_line(pipeline, feed));
+            manager.status(status_line(pipeline, feed, models.status().fault));
             next_status = now + kStatusEvery;
         }
     }

@@ -17,6 +17,8 @@ class DetectionSink {
   public:
     virtual ~DetectionSink() = default;
     virtual void on_event(Event event) = 0;
+    /// What a candidate would have sent. Called by the shadow's thread.
+    virtual void on_shadow_event(Event event) { (void)event; }
     /// Every scored window; scores: [class].
     virtual void on_scores(const std::string& source, const Window& window, std::span<const float> scores) {
         (void)source;

@@ -39,6 +39,11 @@ void SoundMemory::push(int channel, std::int64_t first_sample, int sample_rate_h
     }
 }
 
+void SoundMemory::set_length(std::chrono::milliseconds length) {
+    const std::lock_guard lock(mutex_);
+    length_ = length;
+}
+
 Sound SoundMemory::cut(int channel, std::int64_t first, std::int64_t anchor, std::int64_t end) const {
     const auto number = static_cast<std::size_t>(channel);
     const std::lock_guard lock(mutex_);

@@ -27,13 +27,16 @@ class SoundMemory {
     /// samples: -1 to 1, what is beyond is clipped.
     void push(int channel, std::int64_t first_sample, int sample_rate_hz, std::span<const float> samples);
 
+    /// Keeps so much from now on.
+    void set_length(std::chrono::milliseconds length);
+
     /// What is there of [first, end), from the piece without a hole, at one rate, that holds `anchor`; empty if that is
     /// not there.
     Sound cut(int channel, std::int64_t first, std::int64_t anchor, std::int64_t end) const;
 
   private:
-    const std::chrono::milliseconds length_;
-    mutable std::mutex mutex_;
+    mutable std::mutex mutex_;  // guards what follows
+    std::chrono::milliseconds length_;
     std::vector<std::deque<Sound>> channels_;  // pieces of at most about a second, oldest first
 };
 

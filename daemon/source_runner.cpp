@@ -27,7 +27,7 @@ constexpr auto kHoursGrace = 2s;   // sound may stay away for so long at the end
 
 }  // namespace
 
-SourceRunner::SourceRunner(std::size_t index, SourceConfig config, Wiring wiring)
+SourceRunner::SourceRunner(std::size_t index, SourceConfig config, std::shared_ptr<const Model> model, Wiring wiring)
     : index_(index),
       config_(std::move(config)),
       wiring_(std::move(wiring)),
@@ -35,14 +35,13 @@ SourceRunner::SourceRunner(std::size_t index, SourceConfig config, Wiring wiring
       opened_(wiring_.utc_now()),
       door_(wiring_.open),
       log_(config_.name),
-      cutter_({.source = index_,
-               .front_end = wiring_.front_end,
-               .queue = wiring_.queue,
-               .queue_windows = wiring_.queue_windows,
-               .hop_seconds = wiring_.hop_seconds,
-               .ledger = ledger_,
-               .stamp = [this](Window& window) { stamp(window); },
-               .stopping = [this] { return stopping_.load(); }}),
+      cutter_(std::move(model), {.source = index_,
+                                 .queue = wiring_.queue,
+                                 .queue_windows = wiring_.queue_windows,
+                                 .hop_seconds = wiring_.hop_seconds,
+                                 .ledger = ledger_,
+                                 .stamp = [this](Window& window) { stamp(window); },
+                                 .stopping = [this] { return stopping_.load(); }}),
       last_turn_(std::chrono::steady_clock::now()) {
     report_.name = config_.name;
     report_.live = !config_.is_file;
@@ -59,7 +58,9 @@ void SourceRunner::start() {
     thread_ = std::jthread([this](const std::stop_token& stop) {
         name_this_thread("src:" + config_.name);
         run(stop);
-        door_.leave();  // a runner that was retired lives as long as the pipeline; its device must not stay open
+        // A runner whose source has ended may live as long as the pipeline; its device and its model must not.
+        door_.leave();
+        cutter_.leave_model();
         wiring_.on_end();
     });
 }
@@ -73,6 +74,11 @@ void SourceRunner::request_stop() {
 
 void SourceRunner::join() {
     if (thread_.joinable()) thread_.join();
+}
+
+void SourceRunner::change_model(std::shared_ptr<const Model> model) {
+    const std::lock_guard lock(mutex_);
+    next_model_ = std::move(model);
 }
 
 SourceReport SourceRunner::report() const {
@@ -328,7 +334,7 @@ void SourceRunner::stamp(Window& window) const {
     window.received = received_;
 }
 
-// The thread's round: shows that it is alive, and looks now and then at what changes slowly.
+// The thread's round: shows that it is alive, takes over another model, and looks now and then at what changes slowly.
 void SourceRunner::turn() {
     const auto now = std::chrono::steady_clock::now();
     last_turn_ = now;
@@ -338,6 +344,12 @@ void SourceRunner::turn() {
         in_hours_ = config_.schedule.empty() || config_.schedule.open_at(wiring_.utc_now());
         log_.sum_up();
     }
+    std::shared_ptr<const Model> model;
+    {
+        const std::lock_guard lock(mutex_);
+        model.swap(next_model_);
+    }
+    if (model) cutter_.adopt(std::move(model));
     tell_state();
 }
 

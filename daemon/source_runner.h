@@ -13,6 +13,7 @@
 #include "daemon/channel_health.h"
 #include "daemon/config.h"
 #include "daemon/ledger.h"
+#include "daemon/model.h"
 #include "daemon/sound_memory.h"
 #include "daemon/source_door.h"
 #include "daemon/source_log.h"
@@ -20,7 +21,6 @@
 #include "daemon/time_format.h"
 #include "daemon/window.h"
 #include "daemon/window_cutter.h"
-#include "model/front_end.h"
 #include "streaming/audio_source.h"
 #include "streaming/lane_queue.h"
 #include "streaming/sample_clock.h"
@@ -60,7 +60,6 @@ class SourceRunner {
     /// What the runner works with; the callbacks are called by its thread.
     struct Wiring {
         Opener open;
-        const FrontEnd& front_end;
         LaneQueue<Window>& queue;
         int queue_windows = 16;  // room in the lane, for each channel
         double hop_seconds = 1.0;
@@ -72,7 +71,8 @@ class SourceRunner {
         std::function<UtcTime()> utc_now = chorus::utc_now;  // tells the schedule's hours
     };
 
-    SourceRunner(std::size_t index, SourceConfig config, Wiring wiring);
+    /// model: what its windows are cut for at first.
+    SourceRunner(std::size_t index, SourceConfig config, std::shared_ptr<const Model> model, Wiring wiring);
     ~SourceRunner();
     SourceRunner(const SourceRunner&) = delete;
     SourceRunner& operator=(const SourceRunner&) = delete;
@@ -81,6 +81,9 @@ class SourceRunner {
     /// Asks the thread to end; returns at once. Any thread.
     void request_stop();
     void join();
+
+    /// Its windows are cut for another model from now on, see WindowCutter::adopt(). Any thread.
+    void change_model(std::shared_ptr<const Model> model);
 
     SourceReport report() const;
     const SourceConfig& config() const { return config_; }
@@ -136,8 +139,9 @@ class SourceRunner {
     MonotonicTime looked_;                      // at what is looked at once a second
     std::optional<MonotonicTime> sound_since_;  // of this opening
 
-    mutable std::mutex mutex_;  // guards source_ and report_
+    mutable std::mutex mutex_;  // guards source_, next_model_ and report_
     std::unique_ptr<AudioSource> source_;
+    std::shared_ptr<const Model> next_model_;  // until the thread has taken it over
     SourceReport report_;
 
     std::atomic<MonotonicTime> last_turn_;

@@ -61,7 +61,9 @@ std::string to_json(const StationStatus& status) {
     json["station"] = status.station;
     json["time"] = to_iso8601(status.time);
     json["seq"] = status.seq;
-    json["model"] = status.model;
+    json["model"] = status.model.id;
+    json["model_error"] = text_or_null(status.model.fault);
+    json["shadow"] = text_or_null(status.model.shadow);
     json["version"] = CHORUS_VERSION;
     json["journal"] = {{"waiting", status.events_waiting},
                        {"dropped", status.events_dropped},

@@ -2,12 +2,15 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <vector>
 
 #include "streaming/audio_block.h"
 
 namespace chorus {
+
+class Model;
 
 /// Where and when a window of one channel is; positions are the source's sample indices.
 struct WindowInfo {
@@ -29,7 +32,8 @@ struct WindowInfo {
 
 /// A window on its way to the classifier.
 struct Window : WindowInfo {
-    std::vector<float> features;  // [mels, frames], normalised; empty: a mark that the stretch has ended
+    std::shared_ptr<const Model> model;  // that scores it
+    std::vector<float> features;         // [mels, frames], normalised; empty: a mark that the stretch has ended
 
     bool ends_stretch() const { return features.empty(); }
 };

@@ -182,7 +182,6 @@ class ClipKeeperTest : public testing::Test {
     std::vector<Event> run(ClipsConfig clips, const std::vector<float>& sound, std::optional<UtcTime> start) {
         clips.folder = folder_ / "clips";
         const Bundle bundle = tone_bundle();
-        const FrontEnd front_end(bundle.front_end);
         Config config;
         config.station = "pond-7";
         config.hop_seconds = 0.25;
@@ -198,7 +197,7 @@ class ClipKeeperTest : public testing::Test {
         RecordingSink sink;
         {
             ClipKeeper keeper(clips, config.station, bundle, sink, metrics_);
-            Pipeline pipeline(config, bundle, front_end, classifier, keeper, metrics_,
+            Pipeline pipeline(config, model_of(bundle, classifier), keeper, metrics_,
                               [&](const SourceConfig&) { return std::make_unique<ScriptedSource>(items, false); });
             pipeline.start();
             EXPECT_TRUE(pipeline.wait_finished(60s));

@@ -137,10 +137,10 @@ TEST(Event, HasAnIdOfItsOwnWhereNoTimeIsKnown) {
 }
 
 TEST(EventMaker, ClosesEventsOfAChannelThatIsGoneThoughItsMarkWasDropped) {
-    const auto bundle = tone_bundle();
+    ToneClassifier classifier;
     RecordingSink sink;
     Metrics metrics("test");
-    EventMaker maker("test", {}, bundle, sink, metrics);
+    EventMaker maker("test", {}, model_of(tone_bundle(), classifier), sink, &metrics);
     Window window;
     window.sample_rate_hz = 1'000;
     window.end_sample = 1'000;

@@ -82,6 +82,26 @@ struct Burst {
     double end_s;
 };
 
+/// A test's own classifier, which outlives it.
+class LentClassifier : public Classifier {
+  public:
+    explicit LentClassifier(Classifier& own) : own_(own) {}
+    void score(std::span<const std::span<const float>> windows, std::span<float> scores) override {
+        own_.score(windows, scores);
+    }
+    std::size_t classes() const override { return own_.classes(); }
+    bool gains_from_batches() const override { return own_.gains_from_batches(); }
+    std::string description() const override { return own_.description(); }
+    std::unique_ptr<Classifier> for_another_thread() const override { return own_.for_another_thread(); }
+
+  private:
+    Classifier& own_;
+};
+
+inline std::shared_ptr<const Model> model_of(Bundle bundle, Classifier& classifier, std::size_t most = 16) {
+    return std::make_shared<const Model>(std::move(bundle), std::make_unique<LentClassifier>(classifier), most);
+}
+
 /// White noise, with a 1 kHz tone in the bursts.
 inline std::vector<float> noise_with_tones(int rate_hz, double seconds, const std::vector<Burst>& bursts,
                                            unsigned seed = 1) {

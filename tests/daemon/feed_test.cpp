@@ -41,11 +41,11 @@ struct Running {
                 .status_interval = 50ms,
                 .journal = {{.path = journal}},
                 .most_waiting = most_waiting},
-               messaging, bundle, metrics),
+               messaging, metrics),
           subscriber(feed.endpoint(), "") {}
 
     void start() {
-        feed.start([] { return std::vector<SourceReport>{}; });
+        feed.start([] { return std::vector<SourceReport>{}; }, [] { return ModelStatus{}; });
         next_status();
     }
 
@@ -67,7 +67,6 @@ struct Running {
         return {};
     }
 
-    const Bundle bundle = tone_bundle();
     Metrics metrics{"st"};
     Messaging messaging;
     Feed feed;

@@ -65,9 +65,9 @@ struct Station {
                 .endpoint = fmt::format("ipc://{}", (folder / "publish").string()),
                 .status_interval = 50ms,
                 .journal = {{.path = folder / "j.db"}}},
-               messaging, bundle, metrics),
+               messaging, metrics),
           replay(messaging, fmt::format("ipc://{}", (folder / "replay").string()), folder / "j.db", metrics) {
-        feed.start([] { return std::vector<SourceReport>{}; });
+        feed.start([] { return std::vector<SourceReport>{}; }, [] { return ModelStatus{}; });
     }
     void send_event(int number) {
         Event event;
@@ -79,7 +79,6 @@ struct Station {
         event.sound_received = std::chrono::steady_clock::now();
         feed.on_event(std::move(event));
     }
-    const Bundle bundle = tone_bundle();
     Metrics metrics{"st"};
     Messaging messaging;
     Feed feed;

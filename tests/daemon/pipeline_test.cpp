@@ -32,11 +32,10 @@ struct Outcome {
 
 Outcome analyse(const Config& config, const std::vector<SourceItem>& items, bool live = false,
                 const Bundle& bundle = tone_bundle()) {
-    const FrontEnd front_end(bundle.front_end);
     ToneClassifier classifier;
     RecordingSink sink;
     Metrics metrics(config.station);
-    Pipeline pipeline(config, bundle, front_end, classifier, sink, metrics,
+    Pipeline pipeline(config, model_of(bundle, classifier), sink, metrics,
                       [&](const SourceConfig&) { return std::make_unique<ScriptedSource>(items, live); });
     pipeline.start();
     EXPECT_TRUE(pipeline.wait_finished(60s));
@@ -170,7 +169,6 @@ TEST(Pipeline, GivesTheSameEventsInTheSameOrderForAnyNumberOfThreads) {
                                         noise_with_tones(rate, 20.3, {{0.9, 1.9}, {9.2, 17.0}}, 3)},
                                        rate, [] { return std::size_t{4800}; });
     const Bundle bundle = tone_bundle();
-    const FrontEnd front_end(bundle.front_end);
     const auto run = [&](int threads) {
         auto config = config_for(true);
         config.threads = threads;
@@ -179,7 +177,7 @@ TEST(Pipeline, GivesTheSameEventsInTheSameOrderForAnyNumberOfThreads) {
         UnevenToneClassifier classifier;
         ScoresSink sink;
         Metrics metrics(config.station);
-        Pipeline pipeline(config, bundle, front_end, classifier, sink, metrics,
+        Pipeline pipeline(config, model_of(bundle, classifier), sink, metrics,
                           [&](const SourceConfig&) { return std::make_unique<ScriptedSource>(items, false); });
         EXPECT_EQ(pipeline.analysis_threads(), static_cast<std::size_t>(threads));
         pipeline.start();
@@ -221,7 +219,6 @@ TEST(Pipeline, GivesTheSameEventsInBatchesOverChannelsAndSources) {
                             rate, [] { return std::size_t{4800}; });
     }
     const Bundle bundle = tone_bundle();
-    const FrontEnd front_end(bundle.front_end);
     const auto run = [&](ToneClassifier& classifier) {
         auto config = config_for(true);
         config.max_batch = 8;
@@ -234,7 +231,7 @@ TEST(Pipeline, GivesTheSameEventsInBatchesOverChannelsAndSources) {
         }
         RecordingSink sink;
         Metrics metrics(config.station);
-        Pipeline pipeline(config, bundle, front_end, classifier, sink, metrics, [&](const SourceConfig& source) {
+        Pipeline pipeline(config, model_of(bundle, classifier), sink, metrics, [&](const SourceConfig& source) {
             return std::make_unique<ScriptedSource>(sound.at(source.name), false);
         });
         pipeline.start();
@@ -263,12 +260,11 @@ TEST(Pipeline, BooksEverySampleWhenItStopsWhileSeveralThreadsScore) {
     const int rate = 16'000;
     const auto items = cut_into_blocks({noise_with_tones(rate, 30.0, {})}, rate, [] { return std::size_t{4000}; });
     const Bundle bundle = tone_bundle();
-    const FrontEnd front_end(bundle.front_end);
     for (const auto drain : {0ms, 5ms, 10'000ms}) {
         UnevenToneClassifier classifier;
         RecordingSink sink;
         Metrics metrics(config.station);
-        Pipeline pipeline(config, bundle, front_end, classifier, sink, metrics, once(items));
+        Pipeline pipeline(config, model_of(bundle, classifier), sink, metrics, once(items));
         pipeline.start();
         ASSERT_TRUE(goes_down(pipeline));
         EXPECT_TRUE(pipeline.sources()[0].channels[0].samples.balanced());
@@ -293,7 +289,6 @@ TEST(Pipeline, TellsWhatCameBeforeAFailureAndNothingAfterIt) {
     const auto items =
         cut_into_blocks({noise_with_tones(rate, 20.0, {{5.0, 6.0}})}, rate, [] { return std::size_t{4000}; });
     const Bundle bundle = tone_bundle();
-    const FrontEnd front_end(bundle.front_end);
     std::vector<std::int64_t> analysed;
     for (const int threads : {1, 2, 4}) {
         auto config = config_for(true);
@@ -301,7 +296,7 @@ TEST(Pipeline, TellsWhatCameBeforeAFailureAndNothingAfterIt) {
         BreaksAtATone classifier;
         ScoresSink sink;
         Metrics metrics(config.station);
-        Pipeline pipeline(config, bundle, front_end, classifier, sink, metrics,
+        Pipeline pipeline(config, model_of(bundle, classifier), sink, metrics,
                           [&](const SourceConfig&) { return std::make_unique<ScriptedSource>(items, false); });
         pipeline.start();
         ASSERT_TRUE(pipeline.wait_finished(60s));
@@ -332,11 +327,10 @@ TEST(Pipeline, ScoresNothingAfterAFailure) {
     config.queue_windows = 4096;
     config.threads = 1;
     const Bundle bundle = tone_bundle();
-    const FrontEnd front_end(bundle.front_end);
     Breaks classifier;
     RecordingSink sink;
     Metrics metrics(config.station);
-    Pipeline pipeline(config, bundle, front_end, classifier, sink, metrics, once(items));
+    Pipeline pipeline(config, model_of(bundle, classifier), sink, metrics, once(items));
     pipeline.start();
     ASSERT_TRUE(pipeline.wait_finished(60s));
     EXPECT_EQ(classifier.calls, 1);
@@ -349,13 +343,12 @@ TEST(Pipeline, WantsOneRestartWhenEverythingThatSoundedIsSilent) {
     auto config = config_for(false);
     config.silence_timeout = 100ms;
     const Bundle bundle = tone_bundle();
-    const FrontEnd front_end(bundle.front_end);
     const auto items = cut_into_blocks({noise_with_tones(16'000, 2.0, {})}, 16'000, [] { return std::size_t{4000}; });
     const auto stall_after = [&](const SourceRunner::Opener& open, std::chrono::minutes silence) {
         ToneClassifier classifier;
         RecordingSink sink;
         Metrics metrics(config.station);
-        Pipeline pipeline(config, bundle, front_end, classifier, sink, metrics, open);
+        Pipeline pipeline(config, model_of(bundle, classifier), sink, metrics, open);
         pipeline.start();
         EXPECT_TRUE(goes_down(pipeline));
         if (const auto heard = pipeline.sources()[0].last_sample) pipeline.supervise(*heard);
@@ -377,7 +370,6 @@ TEST(Pipeline, ShiftsScoresByHourAndMonthBeforeTheDetectorAlone) {
     bundle.thresholds = {0.9F};  // a second of tone scores 0.66, which 2 in log-odds make 0.93
     bundle.activity = ActivityTable{.shifts = std::vector<float>(ActivityTable::kCells)};
     bundle.activity->shifts[9 * 24 + 20] = 3.0F;  // October, 20 h
-    const FrontEnd front_end(bundle.front_end);
     const auto items =
         cut_into_blocks({noise_with_tones(16'000, 4.0, {{1.0, 3.0}})}, 16'000, [] { return std::size_t{4000}; });
     const auto run = [&](double bound, std::optional<UtcTime> start, std::vector<float>* published = nullptr) {
@@ -387,7 +379,7 @@ TEST(Pipeline, ShiftsScoresByHourAndMonthBeforeTheDetectorAlone) {
         ToneClassifier classifier;
         ScoresSink sink;
         Metrics metrics(config.station);
-        Pipeline pipeline(config, bundle, front_end, classifier, sink, metrics,
+        Pipeline pipeline(config, model_of(bundle, classifier), sink, metrics,
                           [&](const SourceConfig&) { return std::make_unique<ScriptedSource>(items, false); });
         pipeline.start();
         EXPECT_TRUE(pipeline.wait_finished(60s));
@@ -447,12 +439,11 @@ TEST(Pipeline, DropsTheOldestLiveSoundWhenAnalysisFallsBehindAndCountsIt) {
     // Blocks of a quarter second give one window each; the last ones are in the queue when the classifier wakes up.
     const auto items = cut_into_blocks({noise_with_tones(rate, 20.0, {})}, rate, [] { return std::size_t{4000}; });
     const Bundle bundle = tone_bundle();
-    const FrontEnd front_end(bundle.front_end);
     ToneClassifier classifier;
     classifier.hold(true);
     RecordingSink sink;
     Metrics metrics(config.station);
-    Pipeline pipeline(config, bundle, front_end, classifier, sink, metrics, once(items));
+    Pipeline pipeline(config, model_of(bundle, classifier), sink, metrics, once(items));
     pipeline.start();
     ASSERT_TRUE(goes_down(pipeline)) << "a live source that ends is down and tried again";
     const auto held = pipeline.sources()[0].channels[0].samples;
@@ -477,12 +468,11 @@ TEST(Pipeline, HasRoomForEachChannelOfASource) {
     const std::vector<std::vector<float>> sound(kChannels, noise_with_tones(kRate, 2.5, {}));
     const auto items = cut_into_blocks(sound, kRate, [] { return std::size_t{kRate / 10}; });
     const Bundle bundle = tone_bundle();
-    const FrontEnd front_end(bundle.front_end);
     ToneClassifier classifier;
     classifier.hold(true);
     RecordingSink sink;
     Metrics metrics(config.station);
-    Pipeline pipeline(config, bundle, front_end, classifier, sink, metrics, once(items));
+    Pipeline pipeline(config, model_of(bundle, classifier), sink, metrics, once(items));
     pipeline.start();
     ASSERT_TRUE(goes_down(pipeline));
     pipeline.supervise(std::chrono::steady_clock::now());
@@ -503,11 +493,10 @@ TEST(Pipeline, AFileWaitsForTheClassifierAndLosesNothing) {
     const auto items =
         cut_into_blocks({noise_with_tones(16'000, 10.0, {{2.0, 3.0}})}, 16'000, [] { return std::size_t{8000}; });
     const Bundle bundle = tone_bundle();
-    const FrontEnd front_end(bundle.front_end);
     ToneClassifier slow(5ms);
     RecordingSink sink;
     Metrics metrics(config.station);
-    Pipeline pipeline(config, bundle, front_end, slow, sink, metrics,
+    Pipeline pipeline(config, model_of(bundle, slow), sink, metrics,
                       [&](const SourceConfig&) { return std::make_unique<ScriptedSource>(items, false); });
     pipeline.start();
     ASSERT_TRUE(pipeline.wait_finished(60s));
@@ -523,11 +512,10 @@ TEST(Pipeline, ABrokenClassifierEndsTheAnalysisWithAReason) {
     } broken;
     const auto config = config_for(true);
     const Bundle bundle = tone_bundle();
-    const FrontEnd front_end(bundle.front_end);
     RecordingSink sink;
     Metrics metrics(config.station);
     const auto items = cut_into_blocks({noise_with_tones(16'000, 5.0, {})}, 16'000, [] { return std::size_t{8000}; });
-    Pipeline pipeline(config, bundle, front_end, broken, sink, metrics,
+    Pipeline pipeline(config, model_of(bundle, broken), sink, metrics,
                       [&](const SourceConfig&) { return std::make_unique<ScriptedSource>(items, false); });
     pipeline.start();
     ASSERT_TRUE(pipeline.wait_finished(60s));
@@ -540,13 +528,12 @@ TEST(Pipeline, AFileThatFailsIsReportedAndTheOtherSourceGoesOn) {
     config.sources.push_back(config.sources[0]);
     config.sources[1].name = "broken";
     const Bundle bundle = tone_bundle();
-    const FrontEnd front_end(bundle.front_end);
     ToneClassifier classifier;
     RecordingSink sink;
     Metrics metrics(config.station);
     const auto items =
         cut_into_blocks({noise_with_tones(16'000, 3.0, {{1.0, 2.0}})}, 16'000, [] { return std::size_t{8000}; });
-    Pipeline pipeline(config, bundle, front_end, classifier, sink, metrics,
+    Pipeline pipeline(config, model_of(bundle, classifier), sink, metrics,
                       [&](const SourceConfig& source) -> std::unique_ptr<AudioSource> {
                           if (source.name == "broken") throw std::runtime_error("broken: no such file");
                           return std::make_unique<ScriptedSource>(items, false);
@@ -569,7 +556,6 @@ TEST(Pipeline, TakesSamplesThatAreNoNumbersForSilence) {
 
 TEST(Pipeline, IsSettledOnceASourceIsHeardOrNoneWillBeSoon) {
     const Bundle bundle = tone_bundle();
-    const FrontEnd front_end(bundle.front_end);
     ToneClassifier classifier;
     RecordingSink sink;
     Metrics metrics("test");
@@ -578,7 +564,7 @@ TEST(Pipeline, IsSettledOnceASourceIsHeardOrNoneWillBeSoon) {
     auto config = config_for(false);
     config.silence_timeout = 1h;
     const auto settles = [&](SourceRunner::Opener open, bool at_once) {
-        Pipeline pipeline(config, bundle, front_end, classifier, sink, metrics, std::move(open));
+        Pipeline pipeline(config, model_of(bundle, classifier), sink, metrics, std::move(open));
         pipeline.start();
         const auto settled = [&] { return pipeline.settled(std::chrono::steady_clock::now()); };
         if (!at_once) {
@@ -614,12 +600,11 @@ TEST(Pipeline, OpensALiveSourceAgainThatIsSilent) {
     auto config = config_for(false);
     config.silence_timeout = 20ms;
     const Bundle bundle = tone_bundle();
-    const FrontEnd front_end(bundle.front_end);
     ToneClassifier classifier;
     RecordingSink sink;
     Metrics metrics(config.station);
     std::atomic<int> opened{0};
-    Pipeline pipeline(config, bundle, front_end, classifier, sink, metrics, [&](const SourceConfig&) {
+    Pipeline pipeline(config, model_of(bundle, classifier), sink, metrics, [&](const SourceConfig&) {
         ++opened;
         return std::make_unique<Silent>();
     });

@@ -42,9 +42,8 @@ class RecordingAnalyserTest : public testing::Test {
         options.hop_seconds = 0.25;
         options.merge_gap_seconds = 0;
         options.group_seconds = 0.5;
-        const FrontEnd front_end(bundle_.front_end);
         UnevenToneClassifier classifier;
-        RecordingAnalyser analyser(options, bundle_, front_end, classifier);
+        RecordingAnalyser analyser(options, model_of(bundle_, classifier, static_cast<std::size_t>(threads)));
         std::vector<std::string> lines;
         std::mutex mutex;
         heard_seconds_ = 0;
@@ -67,9 +66,8 @@ class RecordingAnalyserTest : public testing::Test {
     int handed_over(const std::vector<fs::path>& recordings, int threads) {
         DetectOptions options;
         options.threads = threads;
-        const FrontEnd front_end(bundle_.front_end);
         UnevenToneClassifier classifier;
-        RecordingAnalyser analyser(options, bundle_, front_end, classifier);
+        RecordingAnalyser analyser(options, model_of(bundle_, classifier, static_cast<std::size_t>(threads)));
         int taken = 0;
         analyser.analyse(
             recordings, [&](const RecordingOutcome&) { return ++taken < 3; }, [](double) {});
@@ -111,7 +109,7 @@ TEST_F(RecordingAnalyserTest, EndsOnceToldToStopHoweverManyAreLeft) {
     EXPECT_EQ(handed_over(std::vector(300, folder_.path() / "none.wav"), 4), 3);
 }
 
-TEST(ClassifierPool, LendsNoMoreAtATimeThanItHas) {
+TEST(Model, LendsNoMoreClassifiersAtATimeThanItHas) {
     struct Counts {
         std::atomic<int> scoring{0};
         std::atomic<int> most{0};
@@ -131,13 +129,13 @@ TEST(ClassifierPool, LendsNoMoreAtATimeThanItHas) {
       private:
         Counts& counts_;
     } first(counts);
-    ClassifierPool pool(first, 2);
-    EXPECT_EQ(pool.size(), 2U);
+    const auto model = model_of(tone_bundle(), first, 2);
+    EXPECT_EQ(model->classifiers(), 2U);
     {
         std::vector<std::jthread> threads;
         for (int i = 0; i < 5; ++i) {
-            threads.emplace_back([mine = pool.lend()] {
-                for (int window = 0; window < 20; ++window) mine->score({}, {});
+            threads.emplace_back([&] {
+                for (int window = 0; window < 20; ++window) model->score({}, {});
             });
         }
     }

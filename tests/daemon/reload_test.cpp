@@ -51,7 +51,7 @@ struct Running {
     explicit Running(
         Config config,
         SourceRunner::Opener open = [](const SourceConfig&) { return std::make_unique<EndlessSource>(); })
-        : pipeline(std::move(config), bundle, front_end, classifier, sink, metrics, std::move(open)) {}
+        : pipeline(std::move(config), model_of(bundle, classifier), sink, metrics, std::move(open)) {}
 
     static Config config(std::vector<SourceConfig> sources) {
         Config made;
@@ -83,7 +83,6 @@ struct Running {
     }
 
     const Bundle bundle = tone_bundle();
-    const FrontEnd front_end{bundle.front_end};
     ToneClassifier classifier;
     RecordingSink sink;
     Metrics metrics{"test"};

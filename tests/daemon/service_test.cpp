@@ -117,13 +117,12 @@ TEST(Metrics, TellOfTheProcessUnderTheStandardNames) {
 }
 
 TEST(Feed, PublishesEventsInOrderWithSequenceNumbersAndAStatus) {
-    const Bundle bundle = tone_bundle();
     Metrics metrics("st");
     Messaging messaging;
     Feed feed({.station = "st", .endpoint = "tcp://127.0.0.1:*", .scores = true, .status_interval = 50ms}, messaging,
-              bundle, metrics);
+              metrics);
     Subscriber subscriber(feed.endpoint(), "");
-    feed.start([] { return std::vector<SourceReport>{}; });
+    feed.start([] { return std::vector<SourceReport>{}; }, [] { return ModelStatus{}; });
     Message message;
     ASSERT_TRUE(subscriber.receive(message, 10s)) << "status messages show that the subscription stands";
     EXPECT_EQ(message.topic, "status.st");
@@ -140,6 +139,8 @@ TEST(Feed, PublishesEventsInOrderWithSequenceNumbersAndAStatus) {
     }
     Window window;
     window.features = {0.0F};
+    ToneClassifier classifier;
+    window.model = model_of(tone_bundle(), classifier);
     const float score = 0.25F;
     feed.on_scores("mic", window, {&score, 1});
     std::vector<int> sequence;
@@ -162,18 +163,18 @@ TEST(Feed, PublishesEventsInOrderWithSequenceNumbersAndAStatus) {
 }
 
 TEST(Feed, PublishesAStatusSoonWhenASourceChanges) {
-    const Bundle bundle = tone_bundle();
     Metrics metrics("st");
     Messaging messaging;
-    Feed feed({.station = "st", .endpoint = "tcp://127.0.0.1:*", .status_interval = 1h}, messaging, bundle, metrics);
+    Feed feed({.station = "st", .endpoint = "tcp://127.0.0.1:*", .status_interval = 1h}, messaging, metrics);
     Subscriber subscriber(feed.endpoint(), "");
     std::atomic<bool> down{false};
-    feed.start([&] {
+    const auto sources = [&] {
         SourceReport report;
         report.name = "mic";
         report.state = down ? SourceState::kDown : SourceState::kUp;
         return std::vector{report};
-    });
+    };
+    feed.start(sources, [] { return ModelStatus{}; });
     down = true;
     // Until the subscription stands.
     Message message;
@@ -186,12 +187,11 @@ TEST(Feed, PublishesAStatusSoonWhenASourceChanges) {
 }
 
 TEST(Feed, SaysWhichPortIsTaken) {
-    const Bundle bundle = tone_bundle();
     Metrics metrics("st");
     Messaging messaging;
-    Feed first({.station = "st", .endpoint = "tcp://127.0.0.1:*"}, messaging, bundle, metrics);
+    Feed first({.station = "st", .endpoint = "tcp://127.0.0.1:*"}, messaging, metrics);
     try {
-        Feed second({.station = "st", .endpoint = first.endpoint()}, messaging, bundle, metrics);
+        Feed second({.station = "st", .endpoint = first.endpoint()}, messaging, metrics);
         FAIL() << "a taken port must be refused";
     } catch (const std::runtime_error& error) {
         EXPECT_THAT(error.what(), HasSubstr(first.endpoint()));

@@ -36,7 +36,7 @@ struct Station {
     explicit Station(Config given, SourceRunner::Opener open, Classifier* other = nullptr)
         : config(std::move(given)),
           metrics(config.station),
-          pipeline(config, bundle, front_end, other ? *other : tone, sink, metrics, std::move(open)) {
+          pipeline(config, model_of(bundle, other ? *other : tone), sink, metrics, std::move(open)) {
         pipeline.start();
     }
     SourceReport source() const { return pipeline.sources()[0]; }
@@ -46,7 +46,6 @@ struct Station {
 
     Config config;
     Bundle bundle = tone_bundle();
-    FrontEnd front_end{bundle.front_end};
     ToneClassifier tone;
     RecordingSink sink;
     Metrics metrics;
@@ -230,8 +229,7 @@ TEST(SourceRunner, ShowsThatItsThreadIsAliveWhileItWaits) {
 }
 
 TEST(SourceRunner, IsClosedOutsideItsHours) {
-    const Bundle bundle = tone_bundle();
-    const FrontEnd front_end(bundle.front_end);
+    ToneClassifier classifier;
     LaneQueue<Window> queue(1, 1'000);
     std::atomic<UtcTime> now = kNight;
     std::atomic<int> opened{0}, changes{0};
@@ -239,13 +237,12 @@ TEST(SourceRunner, IsClosedOutsideItsHours) {
     auto config = config_for("mic").sources[0];
     config.schedule.add("04:30..09:00", {});
     const auto items = script({noise_with_tones(kRate, 3.0, {})});
-    SourceRunner runner(0, config,
+    SourceRunner runner(0, config, model_of(tone_bundle(), classifier),
                         {.open =
                              [&](const SourceConfig&) {
                                  ++opened;
                                  return std::make_unique<ThenMute>(items);
                              },
-                         .front_end = front_end,
                          .queue = queue,
                          .hop_factor = hop_factor,
                          .on_end = [] {},
@@ -386,17 +383,15 @@ TEST(SourceRunner, CountsAnOutageOnceThoughWhatComesAfterItCannotBeTaken) {
 }
 
 TEST(SourceRunner, CountsAnOutageUpToTheEndOfItsHours) {
-    const Bundle bundle = tone_bundle();
-    const FrontEnd front_end(bundle.front_end);
+    ToneClassifier classifier;
     LaneQueue<Window> queue(1, 1'000);
     std::atomic<UtcTime> now = kNight;
     std::atomic<double> hop_factor{1};
     auto config = config_for("mic").sources[0];
     config.schedule.add("01:00..09:00", {});
     const auto items = script({noise_with_tones(kRate, 3.0, {})});
-    SourceRunner runner(0, config,
+    SourceRunner runner(0, config, model_of(tone_bundle(), classifier),
                         {.open = [&](const SourceConfig&) { return std::make_unique<ThenMute>(items); },
-                         .front_end = front_end,
                          .queue = queue,
                          .hop_factor = hop_factor,
                          .silence_timeout = 1h,

@@ -1,0 +1,109 @@
+#include "daemon/model_switch.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <spdlog/spdlog.h>
+
+#include <utility>
+#include <vector>
+
+#include "config/config_reader.h"
+
+namespace chorus {
+
+ModelSwitch::ModelSwitch(const Config& config, Pipeline& pipeline, DetectionSink& sink, Metrics& metrics,
+                         const Make& make)
+    : config_(config),
+      pipeline_(pipeline),
+      sink_(sink),
+      metrics_(metrics),
+      model_("model", config.bundle, pipeline.model()->id(),
+             [make, threads = pipeline.analysis_threads()](const std::filesystem::path& path, Bundle bundle) {
+                 return make(path, std::move(bundle), threads);
+             }),
+      // The shadow has one thread, and rests while the model needs it.
+      candidate_("candidate", config.candidate(), "", [make](const std::filesystem::path& path, Bundle bundle) {
+          return make(path, std::move(bundle), 1);
+      }) {}
+
+void ModelSwitch::supervise() {
+    for (auto& finding : model_.take()) take_model(std::move(finding));
+    for (auto& finding : candidate_.take()) take_candidate(std::move(finding));
+}
+
+void ModelSwitch::look() {
+    model_.look(config_.bundle, pipeline_.model()->id());
+    const auto candidate = pipeline_.candidate();
+    candidate_.look(config_.candidate(), candidate ? candidate->id() : "");
+}
+
+ModelStatus ModelSwitch::status() const {
+    const auto candidate = pipeline_.candidate();
+    const std::lock_guard lock(mutex_);
+    return {.id = pipeline_.model()->id(), .shadow = candidate ? candidate->id() : "", .fault = fault_};
+}
+
+void ModelSwitch::take_model(ModelFinding finding) {
+    const auto old = pipeline_.model()->id();
+    switch (finding.kind) {
+        case ModelFinding::Kind::kAbsent:
+            return refuse(fmt::format("{}: is not there", config_.bundle.string()));
+        case ModelFinding::Kind::kFailed:
+            return refuse(finding.failure);
+        case ModelFinding::Kind::kKnown:
+            return set_fault("");
+        case ModelFinding::Kind::kLoaded:
+            break;
+    }
+    if (finding.model->id() == old) return set_fault("");
+    try {
+        check_model(config_, finding.model->bundle());
+    } catch (const ConfigError& error) {
+        std::vector<std::string> faults;
+        for (const auto& fault : error.faults()) faults.push_back(to_string(fault));
+        return refuse(fmt::format("{}: model {} does not go with the configuration: {}", config_.bundle.string(),
+                                  finding.model->id(), fmt::join(faults, "; ")));
+    }
+    spdlog::info("model: {} ({} classes) on {} takes the place of {}", finding.model->id(), finding.model->classes(),
+                 finding.model->description(), old);
+    pipeline_.swap(std::move(finding.model));
+    set_fault("");
+}
+
+void ModelSwitch::refuse(const std::string& why) {
+    metrics_.model_load_failures.Increment();
+    spdlog::error("{}; model {} stays in use", why, pipeline_.model()->id());
+    set_fault(why);
+}
+
+void ModelSwitch::set_fault(std::string fault) {
+    {
+        const std::lock_guard lock(mutex_);
+        if (fault == fault_) return;
+        fault_ = std::move(fault);
+    }
+    sink_.status_soon();
+}
+
+void ModelSwitch::take_candidate(ModelFinding finding) {
+    if (finding.kind == ModelFinding::Kind::kKnown) return;
+    const auto old = pipeline_.candidate();
+    auto why = finding.failure;
+    if (finding.kind == ModelFinding::Kind::kLoaded && finding.model->id() != pipeline_.model()->id()) {
+        try {
+            const auto id = finding.model->id();
+            pipeline_.shadow(std::move(finding.model));
+            spdlog::info("shadow: candidate {} runs beside model {}", id, pipeline_.model()->id());
+            return sink_.status_soon();
+        } catch (const std::runtime_error& error) {
+            why = error.what();
+        }
+    }
+    if (!why.empty()) spdlog::error("shadow: {}", why);
+    if (!old) return;
+    pipeline_.shadow(nullptr);
+    spdlog::info("shadow: candidate {} is run no more", old->id());
+    sink_.status_soon();
+}
+
+}  // namespace chorus
