@@ -38,17 +38,18 @@ inline Bundle tone_bundle() {
 /// score = how much the loudest mel row's mean stands above the mean of all rows.
 class ToneClassifier : public Classifier {
   public:
-    explicit ToneClassifier(std::chrono::milliseconds delay = {}) : delay_(delay) {}
+    explicit ToneClassifier(std::chrono::milliseconds delay = {},
+                            const FrontEndParameters& parameters = coarse_front_end())
+        : delay_(delay), parameters_(parameters) {}
     void score(std::span<const std::span<const float>> windows, std::span<float> scores) override {
         std::unique_lock lock(mutex_);
         resumed_.wait(lock, [this] { return !held_; });
         std::this_thread::sleep_for(delay_);
-        const auto parameters = coarse_front_end();
-        const auto frames = static_cast<std::size_t>(parameters.frames());
+        const auto frames = static_cast<std::size_t>(parameters_.frames());
         for (std::size_t i = 0; i < windows.size(); ++i) {
             double all = 0;
             double loudest = 0;
-            for (std::size_t mel = 0; mel < static_cast<std::size_t>(parameters.mels); ++mel) {
+            for (std::size_t mel = 0; mel < static_cast<std::size_t>(parameters_.mels); ++mel) {
                 double row = 0;
                 for (std::size_t frame = 0; frame < frames; ++frame)
                     row += static_cast<double>(windows[i][mel * frames + frame]);
@@ -72,6 +73,7 @@ class ToneClassifier : public Classifier {
 
   private:
     const std::chrono::milliseconds delay_;
+    const FrontEndParameters parameters_;
     std::mutex mutex_;
     std::condition_variable resumed_;
     bool held_ = false;
@@ -177,6 +179,38 @@ inline std::vector<SourceItem> cut_into_blocks(const std::vector<std::vector<flo
     }
     return items;
 }
+
+/// Live sound without an end, some 20 times as fast as it would come: a second of tone, two of noise.
+class EndlessSource : public AudioSource {
+  public:
+    static constexpr int kRate = 16'000;
+
+    explicit EndlessSource(int channels = 1) : channels_(channels) {}
+    SourceItem read(std::chrono::milliseconds) override {
+        if (stopped_) return EndOfStream{};
+        std::this_thread::sleep_for(std::chrono::milliseconds(5));
+        static const auto sound = noise_with_tones(kRate, 3.0, {{1.0, 2.0}});
+        AudioBlock block{.first_sample = next_,
+                         .sample_rate_hz = kRate,
+                         .channels = channels_,
+                         .samples = {},
+                         .capture_time = {},
+                         .received = {}};
+        for (int i = 0; i < kRate / 10; ++i, ++next_) {
+            for (int channel = 0; channel < channels_; ++channel)
+                block.samples.push_back(sound[static_cast<std::size_t>(next_) % sound.size()]);
+        }
+        block.received = std::chrono::steady_clock::now();
+        return block;
+    }
+    bool is_live() const override { return true; }
+    void request_stop() noexcept override { stopped_ = true; }
+
+  private:
+    const int channels_;
+    std::int64_t next_ = 0;
+    std::atomic<bool> stopped_{false};
+};
 
 /// Holds up whoever passes until it is opened. Held by whoever waits, too, as those may outlive a test.
 /// Whether `holds` comes true within half a minute or so.

@@ -12,33 +12,7 @@ using namespace std::chrono_literals;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-constexpr int kRate = 16'000;
-
-/// Live sound without an end, some 20 times as fast as it would come: a second of tone, two of noise.
-class EndlessSource : public AudioSource {
-  public:
-    SourceItem read(std::chrono::milliseconds) override {
-        if (stopped_) return EndOfStream{};
-        std::this_thread::sleep_for(5ms);
-        static const auto sound = noise_with_tones(kRate, 3.0, {{1.0, 2.0}});
-        AudioBlock block{.first_sample = next_,
-                         .sample_rate_hz = kRate,
-                         .channels = 1,
-                         .samples = {},
-                         .capture_time = {},
-                         .received = {}};
-        for (int i = 0; i < kRate / 10; ++i)
-            block.samples.push_back(sound[static_cast<std::size_t>(next_++) % sound.size()]);
-        block.received = std::chrono::steady_clock::now();
-        return block;
-    }
-    bool is_live() const override { return true; }
-    void request_stop() noexcept override { stopped_ = true; }
-
-  private:
-    std::int64_t next_ = 0;
-    std::atomic<bool> stopped_{false};
-};
+constexpr int kRate = EndlessSource::kRate;
 
 SourceConfig source(const std::string& name, const std::string& launch = "x") {
     SourceConfig made;

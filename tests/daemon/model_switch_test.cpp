@@ -1,0 +1,313 @@
+// The bundle that a path names becomes another one: real files, real links, real inotify.
+
+#include "daemon/model_switch.h"
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+
+#include <fstream>
+
+#include "tests/daemon/fakes.h"
+#include "tests/temporary_folder.h"
+
+namespace chorus {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::SizeIs;
+using testing::StartsWith;
+namespace fs = std::filesystem;
+using Kind = ModelFinding::Kind;
+
+/// Writes a bundle of these classes; returns its id.
+std::string write(const fs::path& path, const std::vector<std::string>& codes, double window_seconds = 1.0) {
+    auto bundle = tone_bundle();
+    bundle.front_end.window_seconds = window_seconds;
+    bundle.labels.clear();
+    for (const auto& code : codes) bundle.labels.push_back({.code = code, .name = "", .group = ""});
+    bundle.thresholds.assign(codes.size(), 0.35F);
+    const std::vector<float> zeros(codes.size() * 4);
+    const auto classes = static_cast<std::int64_t>(codes.size());
+    bundle.tensors["head.weight"] = to_stored(zeros, {classes, 4}, TensorType::kFloat32);
+    bundle.tensors["head.bias"] = to_stored(std::span(zeros).first(codes.size()), {classes}, TensorType::kFloat32);
+    return write_bundle(path, bundle);
+}
+
+/// As promotion does it.
+void link_atomically(const fs::path& to, const fs::path& link) {
+    const auto next = link.string() + ".next";
+    fs::create_symlink(to, next);
+    fs::rename(next, link);
+}
+
+/// Scores every class as the tone.
+class AnyClassifier : public ToneClassifier {
+  public:
+    AnyClassifier(const FrontEndParameters& front_end, std::size_t classes)
+        : ToneClassifier({}, front_end), classes_(classes) {}
+    void score(std::span<const std::span<const float>> windows, std::span<float> scores) override {
+        for (std::size_t i = 0; i < windows.size(); ++i) {
+            auto row = scores.subspan(i * classes_, classes_);
+            ToneClassifier::score(windows.subspan(i, 1), row.first(1));
+            std::fill(row.begin() + 1, row.end(), row[0]);
+        }
+    }
+    std::size_t classes() const override { return classes_; }
+
+  private:
+    const std::size_t classes_;
+};
+
+std::shared_ptr<const Model> make(const fs::path&, Bundle bundle) {
+    auto classifier = std::make_unique<AnyClassifier>(bundle.front_end, bundle.labels.size());
+    return std::make_shared<const Model>(std::move(bundle), std::move(classifier), 1);
+}
+
+class ModelLoaderTest : public testing::Test {
+  protected:
+    ModelLoaderTest() {
+        first_ = write(folder_ / "first", {"FROG"});
+        second_ = write(folder_ / "second", {"FROG", "TOAD"});
+        fs::create_symlink("first", current_);
+    }
+    /// The next thing found.
+    ModelFinding next(ModelLoader& loader) {
+        std::vector<ModelFinding> findings;
+        EXPECT_TRUE(eventually([&] {
+            findings = loader.take();
+            return !findings.empty();
+        }));
+        EXPECT_THAT(findings, SizeIs(1));
+        return findings.empty() ? ModelFinding() : findings.front();
+    }
+
+    const TemporaryFolder folder_;
+    const fs::path current_ = folder_ / "current";
+    std::string first_;
+    std::string second_;
+};
+
+TEST_F(ModelLoaderTest, SeesALinkThatIsRenamedOverTheOldOne) {
+    ModelLoader loader("model", current_, first_, make);
+    EXPECT_EQ(next(loader).kind, Kind::kKnown);
+    link_atomically("second", current_);
+    const auto found = next(loader);
+    ASSERT_EQ(found.kind, Kind::kLoaded);
+    EXPECT_EQ(found.model->id(), second_);
+    EXPECT_THAT(found.model->bundle().tensors, testing::IsEmpty()) << "the classifiers have them";
+    link_atomically("first", current_);
+    EXPECT_EQ(next(loader).model->id(), first_);
+}
+
+TEST_F(ModelLoaderTest, SeesALinkThatIsMadeAnew) {
+    ModelLoader loader("model", current_, first_, make);
+    EXPECT_EQ(next(loader).kind, Kind::kKnown);
+    fs::remove(current_);  // as `ln -sfn` does
+    fs::create_symlink(folder_ / "second", current_);
+    EXPECT_EQ(next(loader).model->id(), second_);
+}
+
+TEST_F(ModelLoaderTest, SeesTheFileBehindTheLinkReplaced) {
+    const TemporaryFolder elsewhere;
+    write(elsewhere / "bundle", {"FROG"});
+    link_atomically(elsewhere / "bundle", current_);
+    ModelLoader loader("model", current_, first_, make);
+    EXPECT_EQ(next(loader).kind, Kind::kKnown);
+    const auto third = write(elsewhere / "bundle", {"NEWT"});
+    EXPECT_EQ(next(loader).model->id(), third);
+}
+
+TEST_F(ModelLoaderTest, SeesAFileThatIsWrittenInPlaceOnceItIsWhole) {
+    const auto path = folder_ / "plain";
+    fs::copy_file(folder_ / "first", path);
+    ModelLoader loader("model", path, first_, make);
+    EXPECT_EQ(next(loader).kind, Kind::kKnown);
+    std::ifstream in(folder_ / "second", std::ios::binary);
+    const std::string bytes{std::istreambuf_iterator<char>(in), {}};
+    {
+        std::ofstream out(path, std::ios::binary);
+        out << bytes.substr(0, bytes.size() / 2) << std::flush;
+        std::this_thread::sleep_for(300ms);  // longer than it waits for changes to settle
+        EXPECT_THAT(loader.take(), testing::IsEmpty());
+        out << bytes.substr(bytes.size() / 2);
+    }
+    EXPECT_EQ(next(loader).model->id(), second_);
+}
+
+TEST_F(ModelLoaderTest, SaysWhatIsWrongInOneLineAndGoesOnWatching) {
+    ModelLoader loader("model", current_, first_, make);
+    EXPECT_EQ(next(loader).kind, Kind::kKnown);
+    std::ofstream(folder_ / "broken") << "no bundle at all";
+    link_atomically("broken", current_);
+    auto found = next(loader);
+    EXPECT_EQ(found.kind, Kind::kFailed);
+    EXPECT_THAT(found.failure, StartsWith(current_.string() + ": "));
+    EXPECT_THAT(found.failure, testing::Not(HasSubstr("\n")));
+    fs::remove(current_);
+    EXPECT_EQ(next(loader).kind, Kind::kAbsent);
+    fs::create_symlink("second", current_);
+    EXPECT_EQ(next(loader).model->id(), second_);
+}
+
+TEST_F(ModelLoaderTest, LoadsNothingForOtherFilesOfTheFolderNorTwice) {
+    std::atomic<int> made{0};
+    ModelLoader loader("model", current_, first_, [&](const fs::path& path, Bundle bundle) {
+        ++made;
+        return make(path, std::move(bundle));
+    });
+    EXPECT_EQ(next(loader).kind, Kind::kKnown);
+    write(folder_ / "third", {"CROW"});
+    std::ofstream(folder_ / "history.jsonl") << "{}\n";
+    link_atomically("second", current_);
+    EXPECT_EQ(next(loader).model->id(), second_);
+    fs::last_write_time(folder_ / "second", fs::file_time_type::clock::now());
+    loader.look(current_, second_);
+    EXPECT_EQ(next(loader).kind, Kind::kKnown);
+    EXPECT_EQ(made, 1);
+}
+
+TEST_F(ModelLoaderTest, LooksElsewhereWhenAskedTo) {
+    ModelLoader loader("model", "", "", make);
+    EXPECT_EQ(next(loader).kind, Kind::kAbsent);
+    loader.look(folder_ / "second", "");
+    EXPECT_EQ(next(loader).model->id(), second_);
+    write(folder_ / "second", {"NEWT"});
+    EXPECT_EQ(next(loader).kind, Kind::kLoaded) << "it watches there";
+}
+
+/// A station that listens, and the switch that holds its model against its configuration.
+class ModelSwitchTest : public ModelLoaderTest {
+  protected:
+    ModelSwitchTest() {
+        write_config("");
+        config_ = load_station(config_path_).config;
+        pipeline_.emplace(config_, make(current_, read_bundle(current_)), sink_, metrics_,
+                          [](const SourceConfig&) { return std::make_unique<EndlessSource>(); });
+        pipeline_->start();
+        switch_.emplace(config_, *pipeline_, sink_, metrics_,
+                        [](const fs::path& path, Bundle bundle, std::size_t) { return make(path, std::move(bundle)); });
+    }
+    void write_config(const std::string& more, const std::string& model = "") {
+        std::ofstream(config_path_) << "[station]\nname = 'pond'\n[model]\nbundle = '" << current_.string() << "'\n"
+                                    << model << "[analysis]\nhop_seconds = 0.25\n[detection]\n"
+                                    << more << "[[source]]\nname = 'mic'\nlaunch = 'audiotestsrc'\n";
+    }
+    /// As SIGHUP does it.
+    void reload() {
+        auto next = load_station(config_path_, &pipeline_->model()->bundle()).config;
+        pipeline_->reload(next);
+        config_.adopt_reloadable(next);
+        switch_->look();
+    }
+    bool supervised_until(const std::function<bool()>& holds) {
+        return eventually([&] {
+            switch_->supervise();
+            return holds();
+        });
+    }
+    bool uses(const std::string& id) {
+        return supervised_until([&] { return pipeline_->model()->id() == id && switch_->status().fault.empty(); });
+    }
+    bool refuses() {
+        return supervised_until([&] { return !switch_->status().fault.empty(); });
+    }
+
+    const fs::path config_path_ = folder_ / "chorusd.toml";
+    Config config_;
+    RecordingSink sink_;
+    Metrics metrics_{"pond"};
+    std::optional<Pipeline> pipeline_;
+    std::optional<ModelSwitch> switch_;
+};
+
+TEST_F(ModelSwitchTest, TakesTheNewBundleIntoUse) {
+    EXPECT_EQ(pipeline_->model()->id(), first_);
+    link_atomically("second", current_);
+    EXPECT_TRUE(uses(second_));
+    EXPECT_EQ(switch_->status().id, second_);
+    EXPECT_THAT(metrics_.text(), HasSubstr("chorus_model_swaps_total{station=\"pond\"} 1"));
+    EXPECT_THAT(metrics_.text(), HasSubstr("chorus_model_load_failures_total{station=\"pond\"} 0"));
+}
+
+TEST_F(ModelSwitchTest, StaysWithTheOldOneWhereTheNewOneCannotBeLoaded) {
+    std::ofstream(folder_ / "broken") << "no bundle at all";
+    link_atomically("broken", current_);
+    ASSERT_TRUE(refuses());
+    EXPECT_THAT(switch_->status().fault, StartsWith(current_.string() + ": "));
+    EXPECT_EQ(switch_->status().id, first_);
+    EXPECT_THAT(metrics_.text(), HasSubstr("chorus_model_load_failures_total{station=\"pond\"} 1"));
+    EXPECT_THAT(metrics_.text(), HasSubstr("chorus_model_swaps_total{station=\"pond\"} 0"));
+    fs::remove(current_);
+    ASSERT_TRUE(supervised_until([&] { return switch_->status().fault == current_.string() + ": is not there"; }));
+    fs::create_symlink("first", current_);
+    EXPECT_TRUE(uses(first_)) << "the fault is over";
+    EXPECT_THAT(metrics_.text(), HasSubstr("chorus_model_swaps_total{station=\"pond\"} 0"));
+}
+
+TEST_F(ModelSwitchTest, RefusesWhatTheConfigurationDoesNotGoWith) {
+    write_config("min_windows_by_class = { FROG = 2 }\n[detection.thresholds]\nFROG = 0.4\n");
+    reload();
+    write(folder_ / "toads", {"TOAD"}, 0.125);
+    link_atomically("toads", current_);
+    ASSERT_TRUE(refuses());
+    const auto fault = switch_->status().fault;
+    EXPECT_THAT(fault, StartsWith(current_.string() + ": model "));
+    for (const auto* part : {":6: analysis.hop_seconds: 0.25 is more than the model's window",
+                             ":8: detection.min_windows_by_class.FROG: the model has no such class",
+                             ":10: detection.thresholds.FROG: the model has no such class"})
+        EXPECT_THAT(fault, HasSubstr(config_path_.string() + part));
+    EXPECT_EQ(pipeline_->model()->id(), first_);
+
+    const auto toads = write(folder_ / "toads", {"TOAD"});
+    ASSERT_TRUE(supervised_until([&] { return switch_->status().fault.find("hop_seconds") == std::string::npos; }));
+    EXPECT_THAT(switch_->status().fault, HasSubstr("no such class"));
+    write_config("");
+    reload();
+    EXPECT_TRUE(uses(toads)) << "once the configuration names the class no more";
+}
+
+TEST_F(ModelSwitchTest, FollowsTheConfigurationToAnotherPath) {
+    write_config("", "");
+    const auto text = [&] {
+        std::ifstream file(config_path_);
+        return std::string{std::istreambuf_iterator<char>(file), {}};
+    }();
+    auto changed = text;
+    changed.replace(changed.find(current_.string()), current_.string().size(), (folder_ / "second").string());
+    std::ofstream(config_path_) << changed;
+    reload();
+    EXPECT_TRUE(uses(second_));
+}
+
+TEST_F(ModelSwitchTest, RunsTheCandidateThatLiesBesideTheModel) {
+    const auto shadow = [&](const std::string& id) {
+        return supervised_until([&] { return switch_->status().shadow == id; });
+    };
+    write_config("", "shadow = 'auto'\n");
+    reload();
+    EXPECT_TRUE(shadow(""));
+    fs::create_symlink("second", folder_ / "candidate");
+    EXPECT_TRUE(shadow(second_));
+    EXPECT_THAT(metrics_.text(), HasSubstr("chorus_shadow_model_info{station=\"pond\",model=\"" + second_ + "\"} 1"));
+    EXPECT_TRUE(supervised_until(
+        [&] { return metrics_.text().find("result=\"agreed\"} 0") == std::string::npos; }));
+
+    write(folder_ / "other", {"FROG"}, 2.0);
+    link_atomically("other", folder_ / "candidate");
+    EXPECT_TRUE(shadow("")) << "another front-end";
+    link_atomically("second", folder_ / "candidate");
+    EXPECT_TRUE(shadow(second_));
+    link_atomically("second", current_);
+    EXPECT_TRUE(uses(second_));
+    EXPECT_EQ(switch_->status().shadow, "") << "promoted";
+    link_atomically("first", folder_ / "candidate");
+    EXPECT_TRUE(shadow(first_));
+    fs::remove(folder_ / "candidate");
+    EXPECT_TRUE(shadow(""));
+    EXPECT_THAT(metrics_.text(), testing::Not(HasSubstr("chorus_shadow_model_info{")));
+}
+
+}  // namespace
+}  // namespace chorus
