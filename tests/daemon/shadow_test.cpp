@@ -155,7 +155,7 @@ TEST_F(ShadowTest, CountsWhatOnlyOneOfBothWouldHaveSentAndTellsOfItAside) {
     EXPECT_EQ(count(sink_.events(), "2222222222222222"), 0);
     EXPECT_EQ(count(sink_.shadow_events(), "2222222222222222"), 2);
     EXPECT_EQ(count(sink_.shadow_events(), "1111111111111111"), 0);
-    EXPECT_EQ(value("chorus_events_total{station=\"test\",source=\"mic\",channel=\"0\",code=\"TONE\",phase=\"open\"} "),
+    EXPECT_EQ(value("chorus_events_total{station=\"test\",channel=\"0\",code=\"TONE\",phase=\"open\",source=\"mic\"} "),
               1)
         << "the shadow's aren't counted there";
 }

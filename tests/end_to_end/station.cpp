@@ -74,6 +74,10 @@ void Station::move_journal(const fs::path& path) {
     journal_ = path;
 }
 
+void Station::run_in_shadow(const std::string& candidate) {
+    replace_in_config("[model]\n", fmt::format("[model]\nshadow = '{}'\n", candidate));
+}
+
 void Station::stay_at(const std::string& publish, const std::string& replay) {
     replace_in_config("endpoint = 'tcp://127.0.0.1:*'", fmt::format("endpoint = '{}'", publish));
     replace_in_config("endpoint = ''", fmt::format("endpoint = '{}'", replay));
@@ -180,6 +184,11 @@ void Station::read_message(const Message& message) {
     if (message.topic.starts_with("status.")) {
         expect_balance(body);
         last_status_ = std::move(body);
+        return;
+    }
+    if (message.topic.starts_with("shadow.")) {
+        EXPECT_FALSE(body.contains("seq")) << body.dump();
+        seen_of_shadow_.push_back(std::move(body));
         return;
     }
     const auto seq = body["seq"].get<std::int64_t>();

@@ -44,6 +44,8 @@ class Station {
     /// Where the journal is from now on.
     void move_journal(const std::filesystem::path& path);
     void write_config(const std::string& sources, const std::string& more = "");
+    /// From the next start on this candidate runs in the model's shadow.
+    void run_in_shadow(const std::string& candidate);
     /// From the next start on it answers replay requests, at the same address each time, as it publishes at `publish`.
     void stay_at(const std::string& publish, const std::string& replay);
 
@@ -76,6 +78,9 @@ class Station {
 
     /// What the subscriber has seen: bodies by seq.
     const std::map<std::int64_t, nlohmann::json>& seen() const { return seen_; }
+    /// The bodies of what a candidate would have sent.
+    const std::vector<nlohmann::json>& seen_of_shadow() const { return seen_of_shadow_; }
+    const nlohmann::json& last_status() const { return last_status_; }
 
     /// Between runs: every event is in the journal once, with no hole in seq, as the subscriber saw it, the phases of
     /// each in order. Looks at events from `first` on (the earlier are elsewhere).
@@ -94,6 +99,7 @@ class Station {
     int http_port_ = 0;
     Scrape scrape_;
     std::map<std::int64_t, nlohmann::json> seen_;
+    std::vector<nlohmann::json> seen_of_shadow_;
     std::optional<std::int64_t> last_seq_;  // of this run
     nlohmann::json last_status_;
     std::map<std::string, int> events_by_source_;

@@ -23,12 +23,14 @@ PATIENCE_SECONDS = 90
 SLOW = {"chorus_clock_drift_ppm"}  # told once it is known, a minute or more after the first sound
 METRIC = re.compile(r"(?<![\w:$\"])((?:chorus|process|station|station_source)[\w:]*_[\w:]+|up|ALERTS)(\{[^}]*\})?(?![\w:(=])")
 
-# Everything is an event to this threshold, and the second source ends again and again.
+# Everything is an event to this threshold, and the second source ends again and again. The candidate is the model under
+# another date.
 STATION = """
 [station]
 name = "pond-7"
 [model]
 bundle = "{bundle}"
+shadow = "{candidate}"
 [publish]
 endpoint = "tcp://127.0.0.1:*"
 [journal]
@@ -183,11 +185,24 @@ def check(server, repository):
     return failures
 
 
+def write_redated(bundle, candidate):
+    """A bundle that differs from another in its metadata alone: 8 bytes of the header's length, JSON, tensors."""
+    data = bundle.read_bytes()
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end])
+    header["__metadata__"]["created"] = "2026-01-01T00:00:00Z"
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    candidate.write_bytes(len(text).to_bytes(8, "little") + text + data[end:])
+
+
 def main(chorusd, chorus_train, repository):
     with tempfile.TemporaryDirectory() as scratch, contextlib.ExitStack() as processes:
         scratch = pathlib.Path(scratch)
+        bundle = repository / "model/starter/animals.safetensors"
+        write_redated(bundle, scratch / "candidate.safetensors")
         (scratch / "chorusd.toml").write_text(STATION.format(
-            bundle=repository / "model/starter/animals.safetensors", journal=scratch / "journal.db"))
+            bundle=bundle, candidate=scratch / "candidate.safetensors", journal=scratch / "journal.db"))
         log = scratch / "chorusd.log"
         daemon = processes.enter_context(running([chorusd, "run", "--config", scratch / "chorusd.toml"], log))
         target = wait_for_line(daemon, log, r"serving HTTP on (\S+)\n")
