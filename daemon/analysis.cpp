@@ -72,6 +72,40 @@ void Analysis::adopt(std::shared_ptr<const Model> model) {
     next_model_ = std::move(model);
 }
 
+void Analysis::put_on_trial(const std::shared_ptr<const Model>& model) {
+    const std::lock_guard lock(trial_mutex_);
+    on_trial_ = model;
+    trial_ = {};
+}
+
+ModelTrial Analysis::trial() const {
+    const std::lock_guard lock(trial_mutex_);
+    return trial_;
+}
+
+// Whether it was the failure of a model on trial.
+bool Analysis::forgive(const Work& work, const std::exception_ptr& failure) {
+    const std::lock_guard lock(trial_mutex_);
+    const auto model = on_trial_.lock();
+    const bool its = model && std::any_of(work.batch.begin(), work.batch.end(),
+                                          [&](const Window& window) { return window.model == model; });
+    if (!its) return false;
+    try {
+        std::rethrow_exception(failure);
+    } catch (...) {
+        trial_.failure = current_exception_message();
+    }
+    wiring_.metrics.inference_errors.Increment();
+    return true;
+}
+
+void Analysis::note_on_trial(const Window& window, std::int64_t events) {
+    const std::lock_guard lock(trial_mutex_);
+    if (on_trial_.lock() != window.model) return;
+    trial_.events += events;
+    trial_.hours += window.hop_seconds / 3600;
+}
+
 bool Analysis::wait_finished(std::chrono::milliseconds timeout) {
     std::unique_lock lock(finished_mutex_);
     return finished_changed_.wait_for(lock, timeout, [this] { return finished_.load(); });
@@ -150,8 +184,9 @@ void Analysis::score(Work& work) {
 // After a failure nothing is told any more.
 void Analysis::tell(Work work) {
     last_progress_ = std::chrono::steady_clock::now();
-    if (!failure_ && work.failure) fail(work.failure);
-    if (failure_) {
+    const bool forgiven = !failure_ && work.failure && forgive(work, work.failure);
+    if (!failure_ && work.failure && !forgiven) fail(work.failure);
+    if (failure_ || forgiven) {
         drop(work, DropReason::kError);
         return;
     }
@@ -163,7 +198,7 @@ void Analysis::tell(Work work) {
             tell_of_windows(work);
         }
     } catch (...) {
-        fail(std::current_exception());
+        if (!forgive(work, std::current_exception())) fail(std::current_exception());
         drop(work, DropReason::kError);
     }
 }
@@ -185,7 +220,10 @@ void Analysis::tell_of_windows(Work& work) {
                 fmt::format("the model gave a score that is no number (source {}, channel {}, sample {})", name,
                             window.channel, window.start_sample));
         }
-        events_of(window).add(name, window, scores);
+        auto& events = events_of(window);
+        const auto opened = events.opened();
+        events.add(name, window, scores);
+        note_on_trial(window, events.opened() - opened);
         source->ledger().analysed(window.channel, std::exchange(window.booked_samples, 0));
         wiring_.metrics.top_score.Observe(static_cast<double>(*std::max_element(scores.begin(), scores.end())));
         wiring_.sink.on_scores(name, window, scores);
@@ -204,8 +242,7 @@ EventMaker& Analysis::events_of(const Window& window) {
         }
     }
     if (own != nullptr) return *own;
-    events_.push_back(
-        std::make_unique<EventMaker>(station_, detection_, window.model, wiring_.sink, &wiring_.metrics));
+    events_.push_back(std::make_unique<EventMaker>(station_, detection_, window.model, wiring_.sink, &wiring_.metrics));
     return *events_.back();
 }
 

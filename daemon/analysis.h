@@ -27,11 +27,18 @@ namespace chorus {
 /// So many threads score: as many as the configuration says; for 0 as many as processors, at most 16.
 std::size_t scoring_threads(const Config& config);
 
-/// Scores the windows of a queue, each by its own model, and tells the sink of events. What comes of the windows is told
-/// in the order in which they were taken from the queue, whichever thread scored them: the events are the same for any
-/// number of threads. Where a channel's windows change from one model to another, open events are closed under the old
-/// one first. Ends when the queue is closed and drained, or when scoring fails; then the queue is closed and what is in
-/// it is booked as dropped.
+/// What a model on trial has done since it was put there.
+struct ModelTrial {
+    std::string failure;      // the last; empty: none
+    std::int64_t events = 0;  // opened
+    double hours = 0;         // of sound, over all channels
+};
+
+/// Scores the windows of a queue, each by its own model, and tells the sink of events. What comes of the windows is
+/// told in the order in which they were taken from the queue, whichever thread scored them: the events are the same for
+/// any number of threads. Where a channel's windows change from one model to another, open events are closed under the
+/// old one first. Ends when the queue is closed and drained, or when scoring fails; then the queue is closed and what
+/// is in it is booked as dropped.
 class Analysis {
   public:
     /// What it works with; all outlive it.
@@ -39,7 +46,7 @@ class Analysis {
         LaneQueue<Window>& queue;
         DetectionSink& sink;
         Metrics& metrics;
-        Shadow& shadow;  // given what has been told of
+        Shadow& shadow;                                                    // given what has been told of
         std::function<std::shared_ptr<SourceRunner>(std::size_t)> source;  // by Window::source; any thread
     };
 
@@ -56,6 +63,11 @@ class Analysis {
     void adopt(DetectionConfig detection);
     /// Windows are for this model from now on, or soon will be. Any thread.
     void adopt(std::shared_ptr<const Model> model);
+    /// A failure of this model, as long as it is the last that was put on trial, ends nothing: the windows are dropped.
+    /// Any thread.
+    void put_on_trial(const std::shared_ptr<const Model>& model);
+    /// Any thread.
+    ModelTrial trial() const;
     /// What is still queued then is dropped as at a shutdown. Any thread.
     void drain_until(MonotonicTime time) { drain_until_ = time; }
 
@@ -87,6 +99,8 @@ class Analysis {
     void tell(Work work);
     void tell_of_windows(Work& work);
     EventMaker& events_of(const Window& window);
+    bool forgive(const Work& work, const std::exception_ptr& failure);
+    void note_on_trial(const Window& window, std::int64_t events);
     void adopt_next();
     void drop(const Work& work, DropReason reason);
     void fail(std::exception_ptr failure);
@@ -105,13 +119,17 @@ class Analysis {
     DetectionConfig detection_;
     std::shared_ptr<const Model> model_;               // that is being served
     std::vector<std::unique_ptr<EventMaker>> events_;  // of each model that has work under way
-    std::exception_ptr failure_;  // read by others after finished_
+    std::exception_ptr failure_;                       // read by others after finished_
 
     std::atomic<bool> failing_{false};  // no more scoring
 
     std::mutex next_mutex_;  // guards what tell() takes over next
     std::optional<DetectionConfig> next_detection_;
     std::shared_ptr<const Model> next_model_;
+
+    mutable std::mutex trial_mutex_;  // guards what follows
+    std::weak_ptr<const Model> on_trial_;
+    ModelTrial trial_;
 
     std::atomic<MonotonicTime> last_progress_;
     std::atomic<std::uint64_t> told_{0};

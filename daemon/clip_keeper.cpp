@@ -85,8 +85,8 @@ std::shared_ptr<SoundMemory> ClipKeeper::sound_memory(std::size_t source) {
 
 // What a clip may hold, and what passes until the last of it is scored.
 std::chrono::milliseconds ClipKeeper::memory_length() const {
-    const double seconds = config_.before_seconds + config_.max_seconds + config_.after_seconds + 2 * window_seconds_ +
-                           kDelaySeconds;
+    const double seconds =
+        config_.before_seconds + config_.max_seconds + config_.after_seconds + 2 * window_seconds_ + kDelaySeconds;
     return std::chrono::milliseconds(std::llround(seconds * 1e3));
 }
 
@@ -164,7 +164,7 @@ void ClipKeeper::keep_uncertain(const std::string& source, const Window& window,
         if (now < next) continue;
         const double mean = 86'400.0 / config_.uncertain_per_day;
         next = now +
-            std::chrono::milliseconds(std::llround(std::uniform_real_distribution(0.5, 1.5)(random_) * mean * 1e3));
+               std::chrono::milliseconds(std::llround(std::uniform_real_distribution(0.5, 1.5)(random_) * mean * 1e3));
         keep(clip_of(ClipKind::kUncertain, source, window, label, scores[label]));
     }
 }

@@ -67,7 +67,7 @@ class ClipKeeper : public DetectionSink {
         std::int64_t end = 0;
         int sample_rate_hz = 0;
         std::optional<UtcTime> start;  // of `anchor`
-        std::string model;  // id
+        std::string model;             // id
         std::string code;
         float score = 0;
         std::string event;  // id
@@ -94,16 +94,16 @@ class ClipKeeper : public DetectionSink {
 
     mutable std::mutex memories_mutex_;  // guards memories_ and window_seconds_
     std::map<std::size_t, std::shared_ptr<SoundMemory>> memories_;
-    double window_seconds_;     // of the model
-    std::mutex rules_mutex_;    // guards next_rules_
+    double window_seconds_;   // of the model
+    std::mutex rules_mutex_;  // guards next_rules_
     std::optional<DetectionConfig> next_rules_;
 
     // Of the thread that tells of detections.
-    std::map<Key, Clip> open_;                   // of events that go on, until they are as long as a clip may be
-    std::map<Key, std::string> kept_;            // paths of those that were cut before the event's end
+    std::map<Key, Clip> open_;         // of events that go on, until they are as long as a clip may be
+    std::map<Key, std::string> kept_;  // paths of those that were cut before the event's end
     DetectionConfig rules_;
-    std::string model_;              // id of the one whose windows come
-    std::vector<float> thresholds_;  // its own, [class]
+    std::string model_;                                    // id of the one whose windows come
+    std::vector<float> thresholds_;                        // its own, [class]
     std::map<std::string, MonotonicTime> next_uncertain_;  // by code
     std::map<std::pair<std::size_t, int>, MonotonicTime> next_random_;
     std::mt19937_64 random_{std::random_device()()};

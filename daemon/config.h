@@ -64,7 +64,9 @@ struct Config {
     std::string station;
     std::optional<Position> position;
     std::filesystem::path bundle;
-    std::string shadow;  // a candidate's bundle; "auto": `candidate` beside the bundle; empty: none
+    std::string shadow;                  // a candidate's bundle; "auto": `candidate` beside the bundle; empty: none
+    double rollback_hours = 0;           // for so long after a swap the old model may be put back; 0: never
+    double rollback_events_an_hour = 0;  // of a channel: more of them put it back; 0: their number doesn't
     std::string device = "auto";
     Precision precision = Precision::kFloat32;
     int threads = 0;  // that score on a CPU, each its own windows; 0: one a processor, at most 16

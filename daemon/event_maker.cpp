@@ -103,6 +103,7 @@ void EventMaker::tell(Channel& channel) {
     for (const auto& detection : detections_) {
         Event event;
         event.phase = detection.phase;
+        if (detection.phase == EventPhase::kOpen) ++opened_;
         event.station = station_;
         event.source = channel.source;
         event.slot = last.source;

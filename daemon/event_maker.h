@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <optional>
@@ -28,6 +29,8 @@ class EventMaker {
                Metrics* metrics);
 
     const Model* model() const { return model_.get(); }
+    /// Events that have been opened.
+    std::int64_t opened() const { return opened_; }
     /// No stretch of sound is under way.
     bool idle() const { return channels_.empty(); }
 
@@ -72,6 +75,7 @@ class EventMaker {
     std::vector<float> shifted_;
     std::map<ChannelKey, Channel> channels_;
     std::vector<Detection> detections_;
+    std::int64_t opened_ = 0;
 };
 
 /// The bundle's thresholds with the configuration's changes.

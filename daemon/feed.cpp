@@ -100,8 +100,7 @@ void Feed::on_event(Event event) {
 
 void Feed::on_scores(const std::string& source, const Window& window, std::span<const float> scores) {
     if (!options_.scores) return;
-    Scores item{
-        .source = source, .window = window, .model = window.model, .scores = {scores.begin(), scores.end()}};
+    Scores item{.source = source, .window = window, .model = window.model, .scores = {scores.begin(), scores.end()}};
     if (inbox_.push_drop_oldest(kOthers, std::move(item))) metrics_.messages_dropped.Increment();
 }
 

@@ -20,9 +20,10 @@ std::string for_people(const Message& message) try {
             : fmt::format("{:10.3f} s", json.value("start_sample", 0.0) / json.value("sample_rate_hz", 1.0));
     const double seconds =
         (json.value("end_sample", 0.0) - json.value("start_sample", 0.0)) / json.value("sample_rate_hz", 1.0);
-    return fmt::format("{}  {} {} ch {}  {:<6} {:<14} {:<24} {:5.1f} s  score {:.2f}", start, json.value("station", ""),
-                       json.value("source", ""), json.value("channel", 0), json.value("phase", ""),
-                       json.value("code", ""), json.value("label", ""), seconds, json.value("peak_score", 0.0));
+    return fmt::format("{}  {} {} ch {}  {:<6} {:<14} {:<24} {:5.1f} s  score {:.2f}{}", start,
+                       json.value("station", ""), json.value("source", ""), json.value("channel", 0),
+                       json.value("phase", ""), json.value("code", ""), json.value("label", ""), seconds,
+                       json.value("peak_score", 0.0), message.topic.starts_with("shadow.") ? "  (candidate)" : "");
 } catch (const nlohmann::json::exception&) {
     return message.topic;
 }

@@ -49,6 +49,7 @@ class Metrics {
     prometheus::Gauge& clips_bytes;
     prometheus::Counter& model_swaps;
     prometheus::Counter& model_load_failures;
+    prometheus::Counter& model_rollbacks;
     prometheus::Histogram& shadow_compute_seconds;  // of a window
 
     void count_event(const std::string& source, int channel, const std::string& code, const std::string& phase);

@@ -24,7 +24,7 @@ namespace {
 using namespace std::chrono_literals;
 namespace fs = std::filesystem;
 
-constexpr auto kSettle = 100ms;  // `ln -sfn` removes the link before it makes the new one
+constexpr auto kSettle = 100ms;    // `ln -sfn` removes the link before it makes the new one
 constexpr int kMostSettling = 20;  // changes that follow one another
 constexpr int kMostLinks = 16;
 constexpr std::uint32_t kEvents = IN_CREATE | IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE;

@@ -4,6 +4,8 @@
 #include <fmt/ranges.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
+#include <chrono>
 #include <utility>
 #include <vector>
 
@@ -26,8 +28,9 @@ ModelSwitch::ModelSwitch(const Config& config, Pipeline& pipeline, DetectionSink
           return make(path, std::move(bundle), 1);
       }) {}
 
-void ModelSwitch::supervise() {
-    for (auto& finding : model_.take()) take_model(std::move(finding));
+void ModelSwitch::supervise(MonotonicTime now) {
+    if (before_) judge_trial(now);
+    for (auto& finding : model_.take()) take_model(std::move(finding), now);
     for (auto& finding : candidate_.take()) take_candidate(std::move(finding));
 }
 
@@ -43,8 +46,9 @@ ModelStatus ModelSwitch::status() const {
     return {.id = pipeline_.model()->id(), .shadow = candidate ? candidate->id() : "", .fault = fault_};
 }
 
-void ModelSwitch::take_model(ModelFinding finding) {
-    const auto old = pipeline_.model()->id();
+void ModelSwitch::take_model(ModelFinding finding, MonotonicTime now) {
+    const auto before = pipeline_.model();
+    const auto& old = before->id();
     switch (finding.kind) {
         case ModelFinding::Kind::kAbsent:
             return refuse(fmt::format("{}: is not there", config_.bundle.string()));
@@ -66,8 +70,32 @@ void ModelSwitch::take_model(ModelFinding finding) {
     }
     spdlog::info("model: {} ({} classes) on {} takes the place of {}", finding.model->id(), finding.model->classes(),
                  finding.model->description(), old);
+    const bool on_trial = config_.rollback_hours > 0;
+    // Before the swap, as its first window may fail.
+    pipeline_.put_on_trial(on_trial ? finding.model : nullptr);
+    before_ = on_trial ? before : nullptr;
+    trial_ends_ = now + std::chrono::duration_cast<MonotonicTime::duration>(
+                            std::chrono::duration<double>(config_.rollback_hours * 3600));
     pipeline_.swap(std::move(finding.model));
     set_fault("");
+}
+
+// Its windows that still wait are forgiven as well: it stays on trial until another is.
+void ModelSwitch::judge_trial(MonotonicTime now) {
+    const auto trial = pipeline_.trial();
+    auto why = trial.failure;
+    const double most = config_.rollback_events_an_hour;
+    // What an hour may hold is not held against the first minutes.
+    if (why.empty() && most > 0 && static_cast<double>(trial.events) > most * std::max(trial.hours, 1.0))
+        why = fmt::format("it opened {} events in {:.2f} hours of sound", trial.events, trial.hours);
+    if (why.empty() && now < trial_ends_) return;
+    const auto before = std::exchange(before_, nullptr);
+    if (why.empty()) return pipeline_.put_on_trial(nullptr);
+    const auto fault = fmt::format("model {} is taken back: {}", pipeline_.model()->id(), why);
+    spdlog::error("{}; model {} is in use again", fault, before->id());
+    metrics_.model_rollbacks.Increment();
+    pipeline_.swap(before);
+    set_fault(fault);
 }
 
 void ModelSwitch::refuse(const std::string& why) {

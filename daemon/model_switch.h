@@ -17,8 +17,10 @@
 namespace chorus {
 
 /// Has the pipeline use the model that the configuration names, whatever bundle that is by now, and run the candidate
-/// that it names in the model's shadow. A bundle that can't be loaded, or that the configuration doesn't go with, leaves
-/// the model in use where it is. Called by the thread that started the pipeline.
+/// that it names in the model's shadow. A bundle that can't be loaded, or that the configuration doesn't go with,
+/// leaves the model in use where it is. Where the configuration wants that, a model is on trial for some hours after it
+/// was taken into use, and the one before is put back when it fails or opens too many events. Called by the thread that
+/// started the pipeline.
 class ModelSwitch {
   public:
     /// As open_model(), of so many classifiers.
@@ -29,7 +31,7 @@ class ModelSwitch {
     ModelSwitch(const Config& config, Pipeline& pipeline, DetectionSink& sink, Metrics& metrics, const Make& make);
 
     /// Takes into use what has been loaded. Call a few times a second, once the pipeline has been started.
-    void supervise();
+    void supervise(MonotonicTime now);
     /// Looks again, where the configuration says by now.
     void look();
 
@@ -37,7 +39,8 @@ class ModelSwitch {
     ModelStatus status() const;
 
   private:
-    void take_model(ModelFinding finding);
+    void take_model(ModelFinding finding, MonotonicTime now);
+    void judge_trial(MonotonicTime now);
     void take_candidate(ModelFinding finding);
     void refuse(const std::string& why);
     void set_fault(std::string fault);
@@ -46,6 +49,9 @@ class ModelSwitch {
     Pipeline& pipeline_;
     DetectionSink& sink_;
     Metrics& metrics_;
+
+    std::shared_ptr<const Model> before_;  // the one on trial; null: none is
+    MonotonicTime trial_ends_{};
 
     mutable std::mutex mutex_;  // guards fault_
     std::string fault_;

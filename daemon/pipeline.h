@@ -41,10 +41,13 @@ class Pipeline {
     /// has come in is analysed, and their sample index and counts begin anew. New detection rules close open events.
     void reload(Config next);
 
-    /// Swaps the model while sound flows, after start() and from the thread that called it. Each source goes over at its
-    /// next block, see WindowCutter::adopt(); windows cut for the old model are scored by it. Its window is no shorter
-    /// than the configured hop. A shadow's candidate that hears unlike the new model, or is it, is run no more.
+    /// Swaps the model while sound flows, after start() and from the thread that called it. Each source goes over at
+    /// its next block, see WindowCutter::adopt(); windows cut for the old model are scored by it. Its window is no
+    /// shorter than the configured hop. A shadow's candidate that hears unlike the new model, or is it, is run no more.
     void swap(std::shared_ptr<const Model> model);
+    /// See Analysis: a failure of this model ends nothing, but is told of. Any thread.
+    void put_on_trial(const std::shared_ptr<const Model>& model) { analysis_.put_on_trial(model); }
+    ModelTrial trial() const { return analysis_.trial(); }
     /// Runs a candidate in the model's shadow from now on, or none. Throws std::runtime_error where it hears unlike it.
     /// From the thread that called start().
     void shadow(std::shared_ptr<const Model> candidate);

@@ -142,10 +142,9 @@ void RecordingAnalyser::analyse(const fs::path& path, const Heard& heard, Record
 
     Collector collector;
     Metrics metrics(config.station);
-    Pipeline pipeline(config, model_, collector, metrics,
-                      [name = path.string()](const SourceConfig& wanted) {
-                          return open_gstreamer_source({.name = name, .launch = wanted.launch});
-                      });
+    Pipeline pipeline(config, model_, collector, metrics, [name = path.string()](const SourceConfig& wanted) {
+        return open_gstreamer_source({.name = name, .launch = wanted.launch});
+    });
     pipeline.start();
     double said = 0;
     bool finished = false;

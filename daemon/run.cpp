@@ -224,7 +224,7 @@ int run_service(const std::filesystem::path& config_path) {
             break;
         }
         const auto now = std::chrono::steady_clock::now();
-        models.supervise();
+        models.supervise(now);
         pipeline.supervise(now);
         // Who starts or upgrades the service must not wait for a card that may be plugged in next week.
         if (!ready && pipeline.settled(now)) {

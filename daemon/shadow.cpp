@@ -59,9 +59,8 @@ struct Shadow::Comparison {
         : pair(std::move(models)),
           thresholds{thresholds_for(pair.live->bundle(), pair.detection),
                      thresholds_for(pair.candidate->bundle(), pair.detection)},
-          events([&metrics](const std::string& code, Found found) {
-              metrics.count_shadow_event(code, to_string(found));
-          }),
+          events(
+              [&metrics](const std::string& code, Found found) { metrics.count_shadow_event(code, to_string(found)); }),
           sides{Side(EventComparison::Side::kLive, events, nullptr),
                 Side(EventComparison::Side::kCandidate, events, &sink)},
           live(station, pair.detection, pair.live, sides[0], nullptr),
@@ -189,8 +188,8 @@ void Shadow::score(const Item& item) {
     if (!std::all_of(scores.begin(), scores.end(), [](float score) { return std::isfinite(score); }))
         throw std::runtime_error("it gives scores that are no numbers");
 
-    const bool agreed = codes_above(*pair.live, thresholds[0], item.scores) ==
-                        codes_above(*pair.candidate, thresholds[1], scores);
+    const bool agreed =
+        codes_above(*pair.live, thresholds[0], item.scores) == codes_above(*pair.candidate, thresholds[1], scores);
     metrics_.count_shadow_window(agreed ? "agreed" : "differed");
     live.add(item.source, item.window, item.scores);
     candidate.add(item.source, item.window, scores);

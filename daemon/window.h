@@ -22,7 +22,7 @@ struct WindowInfo {
     std::int64_t booked_samples = 0;  // those no earlier window of the stretch holds
     int sample_rate_hz = 0;
     double hop_seconds = 0;  // to the next window's start
-    UtcTime opened{};  // when a live source was first opened; a file's index alone tells its sound
+    UtcTime opened{};        // when a live source was first opened; a file's index alone tells its sound
     std::optional<UtcTime> end_time;
     bool clock_synced = false;
     std::optional<double> clock_drift_ppm;

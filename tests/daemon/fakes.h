@@ -2,8 +2,8 @@
 // Fakes with behaviour for the pipeline's seams.
 
 #include <algorithm>
-#include <cmath>
 #include <chrono>
+#include <cmath>
 #include <condition_variable>
 #include <functional>
 #include <memory>

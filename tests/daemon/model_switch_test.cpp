@@ -60,7 +60,18 @@ class AnyClassifier : public ToneClassifier {
     const std::size_t classes_;
 };
 
+/// Fails with every window.
+class FailingClassifier : public ToneClassifier {
+  public:
+    void score(std::span<const std::span<const float>>, std::span<float>) override {
+        throw std::runtime_error("out of order");
+    }
+};
+
+/// The model of a class WORN fails.
 std::shared_ptr<const Model> make(const fs::path&, Bundle bundle) {
+    if (has_class(bundle, "WORN"))
+        return std::make_shared<const Model>(std::move(bundle), std::make_unique<FailingClassifier>(), 1);
     auto classifier = std::make_unique<AnyClassifier>(bundle.front_end, bundle.labels.size());
     return std::make_shared<const Model>(std::move(bundle), std::move(classifier), 1);
 }
@@ -203,7 +214,7 @@ class ModelSwitchTest : public ModelLoaderTest {
     }
     bool supervised_until(const std::function<bool()>& holds) {
         return eventually([&] {
-            switch_->supervise();
+            switch_->supervise(now_);
             return holds();
         });
     }
@@ -220,6 +231,7 @@ class ModelSwitchTest : public ModelLoaderTest {
     Metrics metrics_{"pond"};
     std::optional<Pipeline> pipeline_;
     std::optional<ModelSwitch> switch_;
+    MonotonicTime now_{};
 };
 
 TEST_F(ModelSwitchTest, TakesTheNewBundleIntoUse) {
@@ -281,6 +293,63 @@ TEST_F(ModelSwitchTest, FollowsTheConfigurationToAnotherPath) {
     EXPECT_TRUE(uses(second_));
 }
 
+TEST_F(ModelSwitchTest, PutsTheOldModelBackWhereTheNewOneFailsIfThatIsWanted) {
+    write_config("", "rollback_hours = 1\n");
+    reload();
+    const auto worn = write(folder_ / "worn", {"WORN"});
+    link_atomically("worn", current_);
+    ASSERT_TRUE(refuses());
+    EXPECT_EQ(switch_->status().fault, "model " + worn + " is taken back: out of order");
+    EXPECT_EQ(pipeline_->model()->id(), first_);
+    EXPECT_THAT(metrics_.text(), HasSubstr("chorus_model_rollbacks_total{station=\"pond\"} 1"));
+    const auto samples = [&] {
+        const auto source = pipeline_->sources()[0];
+        EXPECT_TRUE(source.channels[0].samples.balanced());
+        return source.channels[0].samples;
+    };
+    const auto before = samples().analysed;
+    EXPECT_TRUE(supervised_until([&] { return samples().analysed > before + 5 * EndlessSource::kRate; }))
+        << "it goes on";
+    EXPECT_GT(samples().dropped[static_cast<std::size_t>(DropReason::kError)], 0);
+    EXPECT_FALSE(pipeline_->finished());
+    link_atomically("second", current_);
+    EXPECT_TRUE(uses(second_));
+}
+
+TEST_F(ModelSwitchTest, EndsTheAnalysisWhereAModelFailsAndNoRollbackIsWanted) {
+    write(folder_ / "worn", {"WORN"});
+    link_atomically("worn", current_);
+    EXPECT_TRUE(supervised_until([&] { return pipeline_->finished(); }));
+    EXPECT_THROW(pipeline_->rethrow_failure(), std::runtime_error);
+    EXPECT_THAT(metrics_.text(), HasSubstr("chorus_model_rollbacks_total{station=\"pond\"} 0"));
+}
+
+// A call each 3 s.
+TEST_F(ModelSwitchTest, PutsTheOldModelBackWhereTheNewOneOpensTooManyEvents) {
+    write_config("merge_gap_seconds = 0.0\n", "rollback_hours = 1\nrollback_events_an_hour = 10\n");
+    reload();
+    link_atomically("second", current_);
+    ASSERT_TRUE(uses(second_));
+    ASSERT_TRUE(refuses());
+    EXPECT_THAT(switch_->status().fault, StartsWith("model " + second_ + " is taken back: it opened 1"));
+    EXPECT_EQ(pipeline_->model()->id(), first_);
+}
+
+TEST_F(ModelSwitchTest, KeepsTheOldModelNoLongerThanTheTrialLasts) {
+    write_config("", "rollback_hours = 1\nrollback_events_an_hour = 100000\n");
+    reload();
+    const std::weak_ptr<const Model> old = pipeline_->model();
+    link_atomically("second", current_);
+    ASSERT_TRUE(uses(second_));
+    const auto analysed = [&] { return pipeline_->sources()[0].channels[0].samples.analysed; };
+    const auto before = analysed();
+    ASSERT_TRUE(supervised_until([&] { return analysed() > before + 10 * EndlessSource::kRate; }));
+    EXPECT_FALSE(old.expired());
+    now_ += 61min;
+    EXPECT_TRUE(supervised_until([&] { return old.expired(); }));
+    EXPECT_EQ(switch_->status().fault, "");
+}
+
 TEST_F(ModelSwitchTest, RunsTheCandidateThatLiesBesideTheModel) {
     const auto shadow = [&](const std::string& id) {
         return supervised_until([&] { return switch_->status().shadow == id; });
@@ -291,8 +360,7 @@ TEST_F(ModelSwitchTest, RunsTheCandidateThatLiesBesideTheModel) {
     fs::create_symlink("second", folder_ / "candidate");
     EXPECT_TRUE(shadow(second_));
     EXPECT_THAT(metrics_.text(), HasSubstr("chorus_shadow_model_info{station=\"pond\",model=\"" + second_ + "\"} 1"));
-    EXPECT_TRUE(supervised_until(
-        [&] { return metrics_.text().find("result=\"agreed\"} 0") == std::string::npos; }));
+    EXPECT_TRUE(supervised_until([&] { return metrics_.text().find("result=\"agreed\"} 0") == std::string::npos; }));
 
     write(folder_ / "other", {"FROG"}, 2.0);
     link_atomically("other", folder_ / "candidate");

@@ -111,7 +111,8 @@ class ShadowTest : public testing::Test {
 std::vector<SourceItem> two_calls() {
     auto sound = noise_with_tones(16'000, 12.0, {{2.0, 4.0}});
     for (std::size_t i = 7 * 16'000; i < 9 * 16'000; ++i)
-        sound[i] += 0.012F * static_cast<float>(std::sin(2 * std::numbers::pi * 1000 * static_cast<double>(i) / 16'000));
+        sound[i] +=
+            0.012F * static_cast<float>(std::sin(2 * std::numbers::pi * 1000 * static_cast<double>(i) / 16'000));
     return cut_into_blocks({sound}, 16'000, [] { return std::size_t{4000}; });
 }
 
@@ -183,7 +184,8 @@ class OfferedShadow : public ShadowTest {
 
 TEST_F(OfferedShadow, RestsWhileTheLiveModelNeedsTheTimeAndSkipsWhatIsTooMuch) {
     const auto live = model(live_, "1111111111111111", 0.5F);
-    Shadow shadow("test", [&] { return live_waits_.load(); }, sink_, metrics_);
+    Shadow shadow(
+        "test", [&] { return live_waits_.load(); }, sink_, metrics_);
     offer(shadow, live, 10);
     EXPECT_EQ(windows("skipped"), 0) << "there is no candidate";
     shadow.compare(live, model(candidate_, "2222222222222222", 0.5F), {});
@@ -202,7 +204,8 @@ TEST_F(OfferedShadow, RestsWhileTheLiveModelNeedsTheTimeAndSkipsWhatIsTooMuch) {
 TEST_F(OfferedShadow, PassesOverWindowsOfAnotherLiveModel) {
     const auto live = model(live_, "1111111111111111", 0.5F);
     const auto next = model(live_, "3333333333333333", 0.5F);
-    Shadow shadow("test", [] { return false; }, sink_, metrics_);
+    Shadow shadow(
+        "test", [] { return false; }, sink_, metrics_);
     shadow.compare(live, model(candidate_, "2222222222222222", 0.5F), {});
     offer(shadow, live, 5);
     ASSERT_TRUE(eventually([&] { return windows("agreed") == 5; }));
@@ -221,7 +224,8 @@ TEST_F(OfferedShadow, GivesUpACandidateThatFailsAndTakesAnother) {
         }
     } broken;
     const auto live = model(live_, "1111111111111111", 0.5F);
-    Shadow shadow("test", [] { return false; }, sink_, metrics_);
+    Shadow shadow(
+        "test", [] { return false; }, sink_, metrics_);
     shadow.compare(live, model(broken, "2222222222222222", 0.5F), {});
     offer(shadow, live, 3);
     ASSERT_TRUE(eventually([&] { return shadow.candidate() == nullptr; }));

@@ -9,7 +9,6 @@
 
 #include "daemon/clip_keeper.h"
 #include "daemon/pipeline.h"
-#include "daemon/window_cutter.h"
 #include "tests/daemon/fakes.h"
 #include "tests/temporary_folder.h"
 
@@ -92,8 +91,7 @@ class Witness : public RecordingSink {
     void on_scores(const std::string&, const Window& window, std::span<const float> scores) override {
         EXPECT_EQ(scores.size(), window.model->classes());
         const std::lock_guard lock(mutex_);
-        told_[{window.source, window.channel}].push_back(
-            {window.start_sample, window.end_sample, window.model->id()});
+        told_[{window.source, window.channel}].push_back({window.start_sample, window.end_sample, window.model->id()});
     }
     std::map<Channel, std::vector<Told>> told() const {
         const std::lock_guard lock(mutex_);
@@ -138,65 +136,6 @@ void expect_closed_under_their_own_model(const std::vector<Event>& events) {
         }
     }
     EXPECT_THAT(open, IsEmpty());
-}
-
-// Any sequence of models, block sizes and hops, at any moment.
-TEST(WindowCutter, LeavesNoSampleOutAndBooksEachOnceWhateverModelsFollowOneAnother) {
-    const std::vector<FrontEndParameters> front_ends = {
-        front_end(1.0), front_end(1.0), front_end(2.0), front_end(0.5), front_end(1.0, 8'000), front_end(1.5, kRate, 16)};
-    for (unsigned seed = 1; seed <= 16; ++seed) {
-        SCOPED_TRACE(seed);
-        std::mt19937 random(seed);
-        std::vector<std::shared_ptr<const Model>> models;
-        for (int i = 0; i < 8; ++i) models.push_back(tone_model(i, front_ends[random() % front_ends.size()]));
-        LaneQueue<Window> queue(1, 1);
-        Ledger ledger;
-        const int rate = random() % 2 == 0 ? 22'050 : 16'000;
-        WindowCutter cutter(models[0], {.source = 0,
-                                        .queue = queue,
-                                        .queue_windows = 100'000,
-                                        .hop_seconds = 0.25,
-                                        .ledger = ledger,
-                                        .stamp = [](Window&) {},
-                                        .stopping = [] { return false; }});
-        cutter.begin_stretch(2, rate, 0, true);
-        std::int64_t heard = 0;
-        for (std::size_t next = 1; heard < 20 * rate;) {
-            const std::vector<float> block(1 + random() % (seed % 3 == 0 ? 3 * rate : rate / 5), 0.1F);
-            heard += std::ssize(block);
-            for (int channel = 0; channel < 2; ++channel) {
-                ledger.heard(channel, std::ssize(block), 0, 0);
-                cutter.cut(channel, block);
-            }
-            cutter.push_all();
-            if (random() % 8 == 0) cutter.widen_hop(1 << random() % 3);
-            if (random() % 12 == 0 && next < models.size()) cutter.adopt(models[next++]);
-            for (const auto& channel : ledger.report()) EXPECT_TRUE(channel.samples.balanced());
-        }
-        cutter.end_stretch(DropReason::kShort);
-
-        std::int64_t covered[2] = {0, 0};
-        std::vector<std::string> order[2];
-        for (const auto& window : queue.pop_batch(100'000, 0us, 0ms)) {
-            if (window.ends_stretch()) continue;
-            const auto channel = static_cast<std::size_t>(window.channel);
-            EXPECT_LE(window.start_sample, covered[channel]);
-            EXPECT_EQ(window.booked_samples, std::max<std::int64_t>(window.end_sample - covered[channel], 0));
-            EXPECT_EQ(window.features.size(), window.model->bundle().front_end.feature_size());
-            covered[channel] = std::max(covered[channel], window.end_sample);
-            ledger.analysed(window.channel, window.booked_samples);
-            auto& said = order[channel];
-            if (said.empty() || said.back() != window.model->id()) said.push_back(window.model->id());
-        }
-        EXPECT_TRUE(std::is_sorted(order[0].begin(), order[0].end())) << "no way back to an older one";
-        EXPECT_EQ(order[0], order[1]);
-        for (const auto& channel : ledger.report()) {
-            EXPECT_EQ(channel.samples.in, heard);
-            EXPECT_EQ(channel.samples.analysed, heard);
-            EXPECT_EQ(channel.samples.pending, 0);
-        }
-        EXPECT_EQ(covered[0], heard);
-    }
 }
 
 class Swap : public testing::Test {
@@ -356,8 +295,8 @@ TEST_F(Swap, ClosesOpenEventsUnderTheOldIdAndKnowsOtherClasses) {
             bundle.labels.push_back({.code = code, .name = "", .group = ""});
             bundle.thresholds.push_back(0.5F);
         }
-        return std::make_shared<const Model>(std::move(bundle),
-                                             std::make_unique<ConstantClassifier>(std::move(scores)), 3);
+        return std::make_shared<const Model>(std::move(bundle), std::make_unique<ConstantClassifier>(std::move(scores)),
+                                             3);
     };
     auto settings = config(2);
     settings.detection.thresholds["FROG"] = 0.8;  // the first knows no such class
