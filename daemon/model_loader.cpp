@@ -181,7 +181,7 @@ void ModelLoader::examine(const fs::path& path) {
     if (seen_.empty()) {
         const std::lock_guard lock(mutex_);
         known_.clear();
-        findings_.push_back({.kind = ModelFinding::Kind::kAbsent, .model = {}, .failure = {}});
+        findings_.push_back({.kind = ModelFinding::Kind::kAbsent});
         return;
     }
     try {
@@ -190,18 +190,18 @@ void ModelLoader::examine(const fs::path& path) {
         {
             const std::lock_guard lock(mutex_);
             if (id == known_) {
-                findings_.push_back({.kind = ModelFinding::Kind::kKnown, .model = {}, .failure = {}});
+                findings_.push_back({.kind = ModelFinding::Kind::kKnown, .id = id});
                 return;
             }
         }
         auto model = make_(path, std::move(bundle));
         const std::lock_guard lock(mutex_);
         known_ = id;
-        findings_.push_back({.kind = ModelFinding::Kind::kLoaded, .model = std::move(model), .failure = {}});
+        findings_.push_back({.kind = ModelFinding::Kind::kLoaded, .id = id, .model = std::move(model)});
     } catch (const std::exception&) {
         auto failure = current_exception_message();
         const std::lock_guard lock(mutex_);
-        findings_.push_back({.kind = ModelFinding::Kind::kFailed, .model = {}, .failure = std::move(failure)});
+        findings_.push_back({.kind = ModelFinding::Kind::kFailed, .failure = std::move(failure)});
     }
 }
 

@@ -16,8 +16,9 @@ namespace chorus {
 struct ModelFinding {
     enum class Kind { kLoaded, kKnown, kAbsent, kFailed };
     Kind kind = Kind::kLoaded;
-    std::shared_ptr<const Model> model;  // kLoaded: warm, ready for use
-    std::string failure;                 // kFailed: one line that begins with the path
+    std::string id = {};                      // kLoaded, kKnown: of the bundle
+    std::shared_ptr<const Model> model = {};  // kLoaded: warm, ready for use
+    std::string failure = {};                 // kFailed: one line that begins with the path
 };
 
 /// Loads the bundle that a path names whenever it has become another one, in a thread of its own. It sees, by inotify,
@@ -27,7 +28,8 @@ class ModelLoader {
     /// Makes the model of a bundle read from `path`, warm; throws with one line. Called by the loader's thread.
     using Make = std::function<std::shared_ptr<const Model>(const std::filesystem::path& path, Bundle bundle)>;
 
-    /// name: of the thread. known: id of the bundle that is in use already; empty: none is. The first look is at once.
+    /// name: of the thread. known: id of a bundle that needn't be loaded; empty: none; later the last that was. The
+    /// first look is at once.
     ModelLoader(const std::string& name, std::filesystem::path path, std::string known, Make make);
     ~ModelLoader();
     ModelLoader(const ModelLoader&) = delete;

@@ -55,20 +55,20 @@ void ModelSwitch::take_model(ModelFinding finding, MonotonicTime now) {
         case ModelFinding::Kind::kFailed:
             return refuse(finding.failure);
         case ModelFinding::Kind::kKnown:
-            return set_fault("");
         case ModelFinding::Kind::kLoaded:
             break;
     }
-    if (finding.model->id() == old) return set_fault("");
+    if (finding.id == old) return set_fault("");
+    if (!finding.model) return;  // one that was refused or taken back before: the fault stays
     try {
         check_model(config_, finding.model->bundle());
     } catch (const ConfigError& error) {
         std::vector<std::string> faults;
         for (const auto& fault : error.faults()) faults.push_back(to_string(fault));
         return refuse(fmt::format("{}: model {} does not go with the configuration: {}", config_.bundle.string(),
-                                  finding.model->id(), fmt::join(faults, "; ")));
+                                  finding.id, fmt::join(faults, "; ")));
     }
-    spdlog::info("model: {} ({} classes) on {} takes the place of {}", finding.model->id(), finding.model->classes(),
+    spdlog::info("model: {} ({} classes) on {} takes the place of {}", finding.id, finding.model->classes(),
                  finding.model->description(), old);
     const bool on_trial = config_.rollback_hours > 0;
     // Before the swap, as its first window may fail.
@@ -117,11 +117,10 @@ void ModelSwitch::take_candidate(ModelFinding finding) {
     if (finding.kind == ModelFinding::Kind::kKnown) return;
     const auto old = pipeline_.candidate();
     auto why = finding.failure;
-    if (finding.kind == ModelFinding::Kind::kLoaded && finding.model->id() != pipeline_.model()->id()) {
+    if (finding.model && finding.id != pipeline_.model()->id()) {
         try {
-            const auto id = finding.model->id();
             pipeline_.shadow(std::move(finding.model));
-            spdlog::info("shadow: candidate {} runs beside model {}", id, pipeline_.model()->id());
+            spdlog::info("shadow: candidate {} runs beside model {}", finding.id, pipeline_.model()->id());
             return sink_.status_soon();
         } catch (const std::runtime_error& error) {
             why = error.what();

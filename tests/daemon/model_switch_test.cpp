@@ -312,6 +312,10 @@ TEST_F(ModelSwitchTest, PutsTheOldModelBackWhereTheNewOneFailsIfThatIsWanted) {
         << "it goes on";
     EXPECT_GT(samples().dropped[static_cast<std::size_t>(DropReason::kError)], 0);
     EXPECT_FALSE(pipeline_->finished());
+    switch_->look();  // as SIGHUP does
+    EXPECT_TRUE(supervised_until([&] {
+        return metrics_.text().find("chorus_model_rollbacks_total{station=\"pond\"} 2") != std::string::npos;
+    })) << "it is tried again";
     link_atomically("second", current_);
     EXPECT_TRUE(uses(second_));
 }
