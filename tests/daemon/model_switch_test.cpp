@@ -218,6 +218,12 @@ class ModelSwitchTest : public ModelLoaderTest {
             return holds();
         });
     }
+    SampleCounts samples() const {
+        const auto source = pipeline_->sources()[0];
+        if (source.channels.empty()) return {};
+        EXPECT_TRUE(source.channels[0].samples.balanced());
+        return source.channels[0].samples;
+    }
     bool uses(const std::string& id) {
         return supervised_until([&] { return pipeline_->model()->id() == id && switch_->status().fault.empty(); });
     }
@@ -302,11 +308,6 @@ TEST_F(ModelSwitchTest, PutsTheOldModelBackWhereTheNewOneFailsIfThatIsWanted) {
     EXPECT_EQ(switch_->status().fault, "model " + worn + " is taken back: out of order");
     EXPECT_EQ(pipeline_->model()->id(), first_);
     EXPECT_THAT(metrics_.text(), HasSubstr("chorus_model_rollbacks_total{station=\"pond\"} 1"));
-    const auto samples = [&] {
-        const auto source = pipeline_->sources()[0];
-        EXPECT_TRUE(source.channels[0].samples.balanced());
-        return source.channels[0].samples;
-    };
     const auto before = samples().analysed;
     EXPECT_TRUE(supervised_until([&] { return samples().analysed > before + 5 * EndlessSource::kRate; }))
         << "it goes on";
@@ -345,9 +346,8 @@ TEST_F(ModelSwitchTest, KeepsTheOldModelNoLongerThanTheTrialLasts) {
     const std::weak_ptr<const Model> old = pipeline_->model();
     link_atomically("second", current_);
     ASSERT_TRUE(uses(second_));
-    const auto analysed = [&] { return pipeline_->sources()[0].channels[0].samples.analysed; };
-    const auto before = analysed();
-    ASSERT_TRUE(supervised_until([&] { return analysed() > before + 10 * EndlessSource::kRate; }));
+    const auto before = samples().analysed;
+    ASSERT_TRUE(supervised_until([&] { return samples().analysed > before + 10 * EndlessSource::kRate; }));
     EXPECT_FALSE(old.expired());
     now_ += 61min;
     EXPECT_TRUE(supervised_until([&] { return old.expired(); }));
