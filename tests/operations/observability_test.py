@@ -23,8 +23,8 @@ PATIENCE_SECONDS = 90
 SLOW = {"chorus_clock_drift_ppm"}  # told once it is known, a minute or more after the first sound
 METRIC = re.compile(r"(?<![\w:$\"])((?:chorus|process|station|station_source)[\w:]*_[\w:]+|up|ALERTS)(\{[^}]*\})?(?![\w:(=])")
 
-# Everything is an event to this threshold, and the second source ends again and again. The candidate is the model under
-# another date.
+# Everything is an event to this threshold; the second source ends again and again, which closes its events. The
+# candidate is the model under another date.
 STATION = """
 [station]
 name = "pond-7"
@@ -46,7 +46,7 @@ name = "steady"
 launch = "audiotestsrc is-live=true wave=pink-noise ! audio/x-raw,rate=16000,channels=2"
 [[source]]
 name = "flaky"
-launch = "audiotestsrc is-live=true num-buffers=8 ! audio/x-raw,rate=16000,channels=1"
+launch = "audiotestsrc is-live=true num-buffers=60 ! audio/x-raw,rate=16000,channels=1"
 """
 
 PROMETHEUS = """
