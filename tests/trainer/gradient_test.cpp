@@ -16,6 +16,8 @@ constexpr std::int64_t kClasses = 10;
 constexpr std::int64_t kMels = 128;
 constexpr std::size_t kSums = 8;
 constexpr double kTolerance = 1e-3;
+// All that is left of the gradient of a bias whose shift the next normalisation takes out again.
+constexpr double kRounding = 1e-5;
 
 struct Step {
     const char* name;
@@ -77,7 +79,11 @@ TEST_P(Gradients, AreThoseOfTheSameStepInPyTorch) {
         const auto values = values_of(item.value().grad());
         const auto golden_values = wanted(item.key());
         const double length = golden_values[0];
-        EXPECT_GT(length, 0.0) << item.key();
+        ++gradients;
+        if (length < kRounding) {
+            EXPECT_LT(length_of(values), kRounding) << item.key();
+            continue;
+        }
         EXPECT_NEAR(length_of(values), length, kTolerance * length) << item.key();
         for (std::size_t k = 0; k < kSums; ++k) {
             const auto factors = uniform(item.key() + '/' + std::to_string(k), values.size());
@@ -87,7 +93,6 @@ TEST_P(Gradients, AreThoseOfTheSameStepInPyTorch) {
         }
         for (std::size_t i = 0; i + 1 + kSums < golden_values.size(); ++i)
             EXPECT_NEAR(values[i], golden_values[1 + kSums + i], kTolerance * length) << item.key() << ' ' << i;
-        ++gradients;
     }
     const auto prefix = std::string(GetParam().name) + '.';
     EXPECT_EQ(gradients, std::count_if(file_.tensors.begin(), file_.tensors.end(),
