@@ -6,6 +6,7 @@
 #include <fstream>
 
 #include "model/bundle.h"
+#include "tests/end_to_end/heard_windows.h"
 #include "tests/end_to_end/station.h"
 
 namespace chorus {
@@ -54,48 +55,6 @@ class SwappingStation {
   private:
     Bundle bundle_;
 };
-
-/// By channel, the models in the order of their events. OWL's threshold is 0, so each window is a message; a test fails
-/// where one is missing or there twice, where sound is in no window, or where two models' events overlap.
-std::map<std::string, std::vector<std::string>> models_of_every_window(const Station& station) {
-    struct Heard {
-        std::int64_t covered = 0;
-        std::int64_t windows = 0;  // of the open event
-        std::string open;
-        std::vector<std::string> models;
-    };
-    std::map<std::string, Heard> channels;
-    for (const auto& [seq, event] : station.seen()) {
-        if (event["code"] != "OWL") continue;
-        auto& heard = channels[event["source"].get<std::string>() + std::to_string(event["channel"].get<int>())];
-        const auto end = event["end_sample"].get<std::int64_t>();
-        if (event["phase"] == "close") {
-            EXPECT_EQ(event["id"], heard.open);
-            EXPECT_EQ(event["windows"], heard.windows) << "each of its windows was told of";
-            heard.open.clear();
-            continue;
-        }
-        if (event["phase"] == "open") {
-            EXPECT_EQ(heard.open, "") << "the old model's is closed first";
-            if (heard.models.empty()) heard.covered = event["start_sample"];
-            EXPECT_LE(event["start_sample"], heard.covered) << "sound in no window";
-            heard.open = event["id"];
-            heard.windows = 0;
-            heard.models.push_back(event["model"]);
-        } else {
-            EXPECT_EQ(end, heard.covered + kHop);
-        }
-        EXPECT_EQ(event["model"], heard.models.back());
-        EXPECT_EQ(event["windows"], ++heard.windows) << "one more with each message";
-        heard.covered = end;
-    }
-    std::map<std::string, std::vector<std::string>> models;
-    for (auto& [channel, heard] : channels) {
-        EXPECT_EQ(heard.open, "");
-        models[channel] = std::move(heard.models);
-    }
-    return models;
-}
 
 TEST(SwapOfTheModel, LosesNoWindowWhateverTheNewModelIs) {
     SwappingStation swapping;
@@ -149,7 +108,7 @@ TEST(SwapOfTheModel, LosesNoWindowWhateverTheNewModelIs) {
     station.stop();
     expect_whole_journal(station);
     const auto models = ElementsAre(swapping.first, retrained, longer, swapping.first);
-    EXPECT_THAT(models_of_every_window(station),
+    EXPECT_THAT(models_of_every_window(station, kHop),
                 ElementsAre(testing::Pair("array0", models), testing::Pair("array1", models),
                             testing::Pair("array2", models), testing::Pair("steady0", models)));
 }
@@ -180,7 +139,7 @@ TEST(Shadow, TellsOfACandidateAsideUntilItIsPromoted) {
     station.stop();
     expect_whole_journal(station);
     for (const auto& event : station.seen_of_shadow()) EXPECT_EQ(event["model"], candidate);
-    models_of_every_window(station);
+    models_of_every_window(station, kHop);
 }
 
 }  // namespace
