@@ -152,7 +152,9 @@ std::optional<std::pair<std::uint64_t, Analysis::Work>> Analysis::take() {
     const std::lock_guard lock(take_mutex_);
     Work work;
     try {
-        work.batch = wiring_.queue.pop_batch(max_batch_, max_batch_delay_, kIdle);
+        work.batch = wiring_.queue.pop_batch(max_batch_, max_batch_delay_, kIdle, [](const Window& window) {
+            return std::chrono::steady_clock::now() - window.queued;
+        });
     } catch (...) {
         work.failure = std::current_exception();
     }

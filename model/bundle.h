@@ -47,14 +47,14 @@ struct Bundle {
     Architecture architecture = Architecture::kMobileNetV3Large;
     FrontEndParameters front_end;
     std::vector<Label> labels;
-    std::vector<float> thresholds;   // [labels], 0..1, a score at or above it is a hit
-    std::string threshold_rule;      // how they were chosen, in words or JSON
-    std::string metrics;             // JSON object: what evaluation found, with its class set
-    std::string parent;              // id of the bundle it was trained from, or empty
-    std::string dataset_hash;        // SHA-256 of the training manifest
-    std::string created;             // UTC, ISO 8601
+    std::vector<float> thresholds;  // [labels], 0..1, a score at or above it is a hit
+    std::string threshold_rule;     // how they were chosen, in words or JSON
+    std::string metrics;            // JSON object: what evaluation found, with its class set
+    std::string parent;             // id of the bundle it was trained from, or empty
+    std::string dataset_hash;       // SHA-256 of the training manifest
+    std::string created;            // UTC, ISO 8601
     std::string chorus_version;
-    std::optional<ActivityTable> activity;  // where enough of the recordings trained on were dated
+    std::optional<ActivityTable> activity;        // where enough of the recordings trained on were dated
     std::map<std::string, StoredTensor> tensors;  // torchvision's names; head.weight, head.bias
 };
 

@@ -8,6 +8,8 @@
 #include <string>
 #include <string_view>
 
+#include "model/precision.h"
+
 namespace chorus {
 
 struct Bundle;
@@ -26,16 +28,9 @@ class Classifier {
     virtual bool gains_from_batches() const { return false; }
     /// In words, for the log: device, threads, library.
     virtual std::string description() const = 0;
-    /// One for another thread that shares this one's weights and gives the same scores; null where there can't be one.
+    /// One for another thread that shares this one's weights and gives the same scores; null where there can't be one,
+    /// or where this one takes several threads by itself.
     virtual std::unique_ptr<Classifier> for_another_thread() const { return nullptr; }
-};
-
-/// What a network computes with.
-enum class Precision {
-    kFloat32,
-    kFloat16,  // on a GPU alone
-    /// On a CPU alone: 1x1 convolutions multiply numbers rounded to bfloat16 and sum in float32, in two thirds of the time.
-    kBfloat16,
 };
 
 struct ClassifierOptions {
@@ -50,7 +45,7 @@ struct ClassifierOptions {
 
 /// Throws std::runtime_error with one clear line: tensors missing, unknown or of the wrong shape, or a device that is
 /// not there or fails; "auto" then takes the CPU. A CPU's is make_cpu_classifier()'s, a GPU's
-/// make_torch_classifier()'s.
+/// make_torch_classifier()'s. What "auto" does without is told by on_fault.
 std::unique_ptr<Classifier> make_classifier(const Bundle& bundle, const ClassifierOptions& options);
 
 /// The network of scoring_network.h: no LibTorch. With one thread it allocates nothing while it scores. Throws as

@@ -46,7 +46,8 @@ class CpuClassifier final : public Classifier {
     }
 
     std::unique_ptr<Classifier> for_another_thread() const override {
-        return std::make_unique<CpuClassifier>(network_, static_cast<int>(scratches_.size()));
+        if (scratches_.size() > 1) return nullptr;
+        return std::make_unique<CpuClassifier>(network_, 1);
     }
 
   private:
@@ -57,9 +58,9 @@ class CpuClassifier final : public Classifier {
 }  // namespace
 
 std::unique_ptr<Classifier> make_cpu_classifier(const Bundle& bundle, int threads, Precision precision) {
-    auto network =
-        std::make_shared<const ScoringNetwork>(bundle.architecture, static_cast<int>(bundle.labels.size()),
-                                               bundle.tensors, bundle.front_end.mels, bundle.front_end.frames(), precision);
+    auto network = std::make_shared<const ScoringNetwork>(bundle.architecture, static_cast<int>(bundle.labels.size()),
+                                                          bundle.tensors, bundle.front_end.mels,
+                                                          bundle.front_end.frames(), precision);
     return std::make_unique<CpuClassifier>(std::move(network), std::max(threads, 1));
 }
 

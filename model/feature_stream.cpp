@@ -53,7 +53,7 @@ struct FeatureStream::State {
     std::int64_t first = 0;       // position of samples[0]
     std::int64_t last_start = 0;  // of the latest window
     std::int64_t frames_computed = 0;
-    std::vector<float> own;       // [frames, mels], columns that are not stored
+    std::vector<float> own;  // [frames, mels], columns that are not stored
     std::vector<const float*> columns;
 
     State(const FrontEnd& f, int source_rate_hz, std::int64_t window_hop)

@@ -13,7 +13,8 @@ inline bool machine_runs_avx512() {
 }
 
 inline bool machine_runs_avx512bf16() {
-    return machine_runs_avx512() && __builtin_cpu_supports("avx512bf16") != 0;
+    return machine_runs_avx512() && __builtin_cpu_supports("avx512bw") != 0 &&
+           __builtin_cpu_supports("avx512bf16") != 0;
 }
 #endif
 

@@ -101,8 +101,7 @@ TORCH_MODULE(SqueezeExcitation);
 
 class InvertedResidualImpl : public nn::Module {
   public:
-    InvertedResidualImpl(const BlockOptions& options, double momentum)
-        : residual_(options.residual()) {
+    InvertedResidualImpl(const BlockOptions& options, double momentum) : residual_(options.residual()) {
         if (options.expanded != options.in) {
             block_->push_back(ConvNorm(ConvNormOptions{
                 .in = options.in, .out = options.expanded, .activation = options.activation, .momentum = momentum}));

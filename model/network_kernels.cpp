@@ -53,6 +53,11 @@ CHORUS_INLINE Vector add_products(Vector sum, Vector a, Vector b) {
         _mm512_dpbf16_ps(reinterpret_cast<__m512>(sum), reinterpret_cast<__m512bh>(a), reinterpret_cast<__m512bh>(b)));
 }
 
+// By its bits: as a number, a pair could be one that arithmetic changes.
+CHORUS_INLINE Vector in_all_lanes(float pair) {
+    return reinterpret_cast<Vector>(_mm512_set1_ps(pair));
+}
+
 /// A tile's inputs as the products take them.
 template <int kPixels>
 class TileInput {
@@ -76,6 +81,10 @@ constexpr int kTogether = 1;
 
 CHORUS_INLINE Vector add_products(Vector sum, Vector a, Vector b) {
     return sum + a * b;
+}
+
+CHORUS_INLINE Vector in_all_lanes(float value) {
+    return all(value);
 }
 
 template <int kPixels>
@@ -154,7 +163,7 @@ __attribute__((noinline)) void multiply_tile(const PanelPart& part, long pixel) 
         for (int v = 0; v < kVectors; ++v) row[v] = load(weights + v * kLanes);
 #pragma GCC unroll 32
         for (int p = 0; p < kPixels; ++p) {
-            const Vector value = all(in[p * in_stride]);
+            const Vector value = in_all_lanes(in[p * in_stride]);
 #pragma GCC unroll 32
             for (int v = 0; v < kVectors; ++v) sums[p][v] = add_products(sums[p][v], value, row[v]);
         }

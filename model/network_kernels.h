@@ -6,15 +6,15 @@
 #include <cstdint>
 #include <span>
 
-#include "model/classifier.h"
 #include "model/mobilenet_v3_layers.h"
+#include "model/precision.h"
 
 namespace chorus {
 
 /// Vectors across the panel that begins `left` vectors before the end of a 1x1 convolution's weights. A panel is
 /// [in, vectors * lanes], so that a tile of it times a few pixels stays in the processor's registers; of bfloat16
 /// [in / 2 rounded up, vectors * lanes], each the weights of two input channels, the first in the lower half.
-constexpr int panel_vectors(int left) {
+[[gnu::always_inline]] constexpr int panel_vectors(int left) {
     if (left == 1) return 1;
     return left == 2 || left == 4 ? 2 : 3;
 }

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <stdexcept>
 
@@ -20,6 +21,9 @@ std::vector<float> TensorReader::read(const std::string& name, const std::vector
     if (values.size() != count) {
         throw std::runtime_error(fmt::format("tensor {} holds {} values", name, values.size()));
     }
+    if (!std::ranges::all_of(values, [](float value) { return std::isfinite(value); })) {
+        throw std::runtime_error(fmt::format("tensor {} holds what is no number", name));
+    }
     return values;
 }
 
@@ -30,6 +34,9 @@ Weights TensorReader::read_folded(const std::string& name, int out, int in, int 
     const auto beta = read(name + ".1.bias", {out});
     const auto mean = read(name + ".1.running_mean", {out});
     const auto variance = read(name + ".1.running_var", {out});
+    if (!std::ranges::all_of(variance, [](float value) { return value >= 0; })) {
+        throw std::runtime_error(fmt::format("tensor {}.1.running_var holds a variance below 0", name));
+    }
     const auto& batches = find(name + ".1.num_batches_tracked", {});
     if (batches.type != TensorType::kInt64) {
         throw std::runtime_error(

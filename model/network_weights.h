@@ -19,7 +19,7 @@ struct Weights {
 };
 
 /// Hands out a bundle's tensors by name, checked, and knows which ones were asked for. Throws std::runtime_error naming
-/// the tensor that is missing, unknown, or of the wrong shape or type.
+/// the tensor that is missing, unknown, of the wrong shape or type, or holds what is no number.
 class TensorReader {
   public:
     explicit TensorReader(const std::map<std::string, StoredTensor>& tensors) : tensors_(tensors) {}

@@ -1,6 +1,7 @@
 #pragma once
 // The safetensors file format: 8 bytes little-endian header length N | N bytes JSON | tensor bytes.
-//   header   = { "__metadata__": { string: string }, NAME: { "dtype": D, "shape": [n...], "data_offsets": [a, b] }, ... }
+//   header   = { "__metadata__": { string: string }, NAME: { "dtype": D, "shape": [n...], "data_offsets": [a, b] }, ...
+//   }
 // Offsets count from the end of the header; tensors fill the file without holes or overlaps. Nothing in it can execute.
 
 #include <cstddef>

@@ -114,10 +114,14 @@ struct ScoringNetwork::Layers {
 ScoringNetwork::ScoringNetwork(Architecture architecture, int classes,
                                const std::map<std::string, StoredTensor>& tensors, int mels, int frames,
                                Precision precision)
+    : ScoringNetwork(architecture, classes, tensors, mels, frames, kernels_of_this_machine(precision)) {}
+
+ScoringNetwork::ScoringNetwork(Architecture architecture, int classes,
+                               const std::map<std::string, StoredTensor>& tensors, int mels, int frames,
+                               const Kernels& kernels)
     : classes_(classes) {
     if (classes < 1 || mels < 1 || frames < 1) throw std::invalid_argument("a network needs classes and a window");
-    layers_ = std::make_unique<const Layers>(architecture, classes, TensorReader(tensors), mels, frames,
-                                             kernels_of_this_machine(precision));
+    layers_ = std::make_unique<const Layers>(architecture, classes, TensorReader(tensors), mels, frames, kernels);
 }
 
 ScoringNetwork::~ScoringNetwork() = default;

@@ -15,6 +15,8 @@
 
 namespace chorus {
 
+struct Kernels;
+
 /// Const after construction and shared by any number of threads, each with a Scratch of its own.
 class ScoringNetwork {
   public:
@@ -22,6 +24,9 @@ class ScoringNetwork {
     /// the wrong shape or type, or that the processor lacks what `precision` needs.
     ScoringNetwork(Architecture architecture, int classes, const std::map<std::string, StoredTensor>& tensors, int mels,
                    int frames, Precision precision = Precision::kFloat32);
+    /// With these kernels, which this machine can run.
+    ScoringNetwork(Architecture architecture, int classes, const std::map<std::string, StoredTensor>& tensors, int mels,
+                   int frames, const Kernels& kernels);
     ~ScoringNetwork();
     ScoringNetwork(const ScoringNetwork&) = delete;
     ScoringNetwork& operator=(const ScoringNetwork&) = delete;

@@ -131,14 +131,25 @@ int all_processors() {
 }  // namespace
 
 std::unique_ptr<Classifier> make_classifier(const Bundle& bundle, const ClassifierOptions& options) {
-    if (find_device(options.device).is_cpu()) return make_cpu_classifier(bundle, options.threads, options.precision);
+    const bool may_choose = options.device == "auto";
+    const bool for_gpu = options.precision == Precision::kFloat16;
+    if (find_device(options.device).is_cpu()) {
+        auto cpu = make_cpu_classifier(bundle, options.threads,
+                                       may_choose && for_gpu ? Precision::kFloat32 : options.precision);
+        if (may_choose && for_gpu)
+            options.on_fault("float16 is for a GPU and there is none: the CPU scores in float32");
+        return cpu;
+    }
+    if (may_choose && options.precision == Precision::kBfloat16)
+        return make_cpu_classifier(bundle, options.threads, options.precision);
     try {
         return make_torch_classifier(bundle, options);
     } catch (const std::exception& error) {
-        if (options.device != "auto") throw;
+        if (!may_choose) throw;
+        // A bundle that is at fault itself is refused here, and no fault of the GPU.
+        auto cpu = make_cpu_classifier(bundle, options.threads > 0 ? options.threads : all_processors());
         options.on_fault(fmt::format("there is a GPU, the CPU scores all the same: {}", error.what()));
-        const bool half = options.precision == Precision::kFloat16;
-        return make_cpu_classifier(bundle, options.threads, half ? Precision::kFloat32 : options.precision);
+        return cpu;
     }
 }
 

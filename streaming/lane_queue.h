@@ -80,13 +80,23 @@ class LaneQueue {
     }
 
     /// Up to `most` items: at once if there are that many, if a producer waits for room or after close(), else what
-    /// there is once `patience` has passed since the first was seen. Empty only when closed and drained, or when `idle`
-    /// passes with nothing there.
-    std::vector<T> pop_batch(std::size_t most, std::chrono::microseconds patience, std::chrono::milliseconds idle) {
+    /// there is once the oldest has waited for `patience`, `age` telling how long an item has. Empty only when closed
+    /// and drained, or when `idle` passes with nothing there.
+    template <typename Age>
+    std::vector<T> pop_batch(std::size_t most, std::chrono::microseconds patience, std::chrono::milliseconds idle,
+                             const Age& age) {
         std::vector<T> batch;
         std::unique_lock lock(mutex_);
         if (!not_empty_.wait_for(lock, idle, [&] { return closed_ || size_ > 0; }) || size_ == 0) return batch;
-        not_empty_.wait_for(lock, patience, [&] { return closed_ || size_ >= most || producer_waits(); });
+        if (patience.count() > 0) {
+            auto left = patience;
+            for (const auto& lane : lanes_) {
+                if (lane.items.empty()) continue;
+                const auto waited = std::chrono::duration_cast<std::chrono::microseconds>(age(lane.items.front()));
+                left = std::min(left, patience - waited);
+            }
+            not_empty_.wait_for(lock, left, [&] { return closed_ || size_ >= most || producer_waits(); });
+        }
         batch.reserve(std::min(most, size_));
         while (size_ > 0 && batch.size() < most) {
             auto& queue = lanes_[turn_].items;
@@ -99,6 +109,11 @@ class LaneQueue {
         lock.unlock();
         not_full_.notify_all();
         return batch;
+    }
+
+    /// The same where an item's age is not known: it counts from when the first was seen.
+    std::vector<T> pop_batch(std::size_t most, std::chrono::microseconds patience, std::chrono::milliseconds idle) {
+        return pop_batch(most, patience, idle, [](const T&) { return std::chrono::microseconds(0); });
     }
 
     /// Nothing more goes in; what is in still comes out.

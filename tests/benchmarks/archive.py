@@ -5,7 +5,7 @@
              [--chorusd PROGRAM] [--model BUNDLE]
 
 Writes recordings of the demo's calls, over and over (WAV, 16 bits), that last `hours` in all, lets detect go through them
-with each of the numbers of threads in turn (0: one a processor), as many times as there are rounds, and prints the medians:
+with each of the numbers of threads in turn (0: as many as processors, and two), as many times as there are rounds, and prints the medians:
 hours of sound a minute, times real time, CPU seconds an hour, milliseconds a window. Status 1 if the runs don't all write
 the same bytes.
 """

@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 """The learning loop on real calls: eight species, then four more in two rounds of labels, then a poisoned round.
 
-  learning_loop.py FROGMIX [--scope head] [--epochs 30] [--round-epochs 30] [--threads N] [--train PROGRAM] [--keep FOLDER]
+  learning_loop.py FROGMIX [--scope head] [--epochs 30] [--round-epochs 30] [--noise-rise 2.0] [--base BUNDLE] [--threads N]
+                   [--train PROGRAM] [--keep FOLDER]
 
 FROGMIX is a data set in AnuraSet's layout, of single clips whose test subset has sound of its own. A station's folder is
 made of the clips that hold none but its eight commonest species. Their training clips come as a CSV, a model learns them
@@ -52,6 +53,7 @@ epochs = {arguments.round_epochs}
 [retrain]
 station = "{folder}"
 scope = "{arguments.scope}"
+noise_rise = {arguments.noise_rise}
 """)
 
     def drop_sound(self, name, subset):
@@ -106,6 +108,8 @@ def main():
     parser.add_argument("--scope", default="head", choices=["head", "full"])
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--round-epochs", type=int, default=30)
+    parser.add_argument("--noise-rise", type=float, default=2.0, help="the gate's; the clips without calls last minutes")
+    parser.add_argument("--base", type=pathlib.Path, help="the first model, instead of one that is trained here")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--train", default=ROOT / "build/release/trainer/chorus-train")
     parser.add_argument("--keep", type=pathlib.Path, help="leave the station here")
@@ -156,9 +160,13 @@ def main():
             station.settle()
             if number == 0:
                 station.run("import", "--station", folder)
-                _, seconds = station.run("fit", "--dataset", folder / "dataset", "--out", folder / "models/base.safetensors",
-                                         "--architecture", "small", "--hop", "256", "--epochs", str(arguments.epochs),
-                                         "--threads", str(arguments.threads))
+                seconds = 0.0
+                if arguments.base:
+                    shutil.copy(arguments.base, folder / "models/base.safetensors")
+                else:
+                    _, seconds = station.run("fit", "--dataset", folder / "dataset", "--out", folder / "models/base.safetensors",
+                                             "--architecture", "small", "--hop", "256", "--epochs", str(arguments.epochs),
+                                             "--threads", str(arguments.threads))
                 (folder / "models/current").symlink_to("base.safetensors")
                 outcome, figures = "fitted", ""
             else:

@@ -32,12 +32,12 @@ void resample_channel_second(benchmark::State& state) {
 }
 BENCHMARK(resample_channel_second)->Arg(44100)->Arg(48000)->Arg(96000)->Arg(384000)->Unit(benchmark::kMillisecond);
 
-/// Resampling, frames and the windows of a live stream: range(1) windows a second.
+/// Resampling, frames and the windows of a live stream: one every range(1) milliseconds.
 void features_channel_second(benchmark::State& state) {
     const auto rate_hz = static_cast<int>(state.range(0));
     const FrontEnd front_end(FrontEndParameters{});
     const auto second = hiss(static_cast<std::size_t>(rate_hz));
-    const std::int64_t hop = 16000 / state.range(1);
+    const std::int64_t hop = 16 * state.range(1);
     FeatureStream stream(front_end, rate_hz, hop);
     std::vector<float> features(front_end.parameters().feature_size());
     std::int64_t start = 0;
@@ -48,7 +48,12 @@ void features_channel_second(benchmark::State& state) {
         });
     }
 }
-BENCHMARK(features_channel_second)->Args({48000, 1})->Args({48000, 2})->Args({16000, 1})->Unit(benchmark::kMillisecond);
+BENCHMARK(features_channel_second)
+    ->Args({48000, 500})
+    ->Args({48000, 1000})
+    ->Args({48000, 3000})
+    ->Args({16000, 1000})
+    ->Unit(benchmark::kMillisecond);
 
 void features_of_whole_clip(benchmark::State& state) {
     const FrontEnd front_end(FrontEndParameters{});
@@ -58,19 +63,28 @@ void features_of_whole_clip(benchmark::State& state) {
 }
 BENCHMARK(features_of_whole_clip)->Unit(benchmark::kMillisecond);
 
-void score_window(benchmark::State& state) {
+void score_windows(benchmark::State& state) {
     Bundle bundle;
     bundle.architecture = state.range(0) == 0 ? Architecture::kMobileNetV3Large : Architecture::kMobileNetV3Small;
     for (int i = 0; i < 42; ++i) bundle.labels.push_back({.code = std::to_string(i), .name = {}, .group = {}});
     bundle.tensors = formula_weights(bundle.architecture, 42);
-    const auto classifier = make_classifier(bundle, {.device = "cpu", .threads = static_cast<int>(state.range(1))});
+    const auto batch = static_cast<std::size_t>(state.range(1));
+    const auto classifier = make_classifier(bundle, {.device = "cpu", .threads = static_cast<int>(state.range(2))});
     const auto window = formula_input(bundle.front_end.feature_size());
-    const std::span<const float> windows = window;
-    std::vector<float> scores(42);
-    for (auto _ : state) classifier->score({&windows, 1}, scores);
+    const std::vector<std::span<const float>> windows(batch, window);
+    std::vector<float> scores(batch * 42);
+    for (auto _ : state) classifier->score(windows, scores);
+    state.SetItemsProcessed(state.iterations() * state.range(1));
     state.SetLabel(to_string(bundle.architecture) + ", " + classifier->description());
 }
-BENCHMARK(score_window)->ArgsProduct({{0, 1}, {1, 2}})->Unit(benchmark::kMillisecond)->UseRealTime();
+BENCHMARK(score_windows)
+    ->ArgNames({"small", "batch", "threads"})
+    ->Args({0, 1, 1})
+    ->Args({0, 8, 2})
+    ->Args({1, 1, 1})
+    ->Args({1, 8, 2})
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime();
 
 }  // namespace
 }  // namespace chorus

@@ -55,10 +55,11 @@ void run(const std::string& bundle_path, const std::string& windows_path) {
         if (!(words >> engine >> batch >> threads) || batch > windows.size()) {
             throw std::runtime_error("can't do \"" + line + "\"");
         }
-        auto& classifier = classifiers[fmt::format("{} {}", engine, threads)];
+        auto& classifier = classifiers[fmt::format("{} {} {}", engine, batch, threads)];
         if (!classifier) {
             classifier = engine == "libtorch"
-                             ? make_torch_classifier(bundle, {.device = "cpu", .threads = threads, .max_batch = 1})
+                             ? make_torch_classifier(
+                                   bundle, {.device = "cpu", .threads = threads, .max_batch = static_cast<int>(batch)})
                              : make_cpu_classifier(bundle, threads, precision_of(engine).value_or(Precision::kFloat32));
         }
         scores.resize(batch * classifier->classes());

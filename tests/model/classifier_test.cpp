@@ -61,6 +61,7 @@ TEST(Classifier, ScoresAreTheSameBitsOnAnyNumberOfThreads) {
     const auto three = make_classifier(bundle, {.device = "cpu", .threads = 3});
     const auto other = one->for_another_thread();
     ASSERT_NE(other, nullptr);
+    EXPECT_EQ(three->for_another_thread(), nullptr) << "it takes several threads by itself";
     EXPECT_FALSE(one->gains_from_batches());
     EXPECT_TRUE(three->gains_from_batches());
     const auto windows = windows_of(bundle, 5);
@@ -85,8 +86,8 @@ TEST(Classifier, LibTorchScoresNearlyTheSameInHalfPrecision) {
     const auto bundle = read_bundle(CHORUS_STARTER);
     const auto windows = windows_of(bundle, 3);
     const auto own = score(*make_classifier(bundle, {.device = "cpu"}), windows);
-    const auto half =
-        score(*make_torch_classifier(bundle, {.device = "cpu", .precision = Precision::kFloat16, .max_batch = 4}), windows);
+    const auto half = score(
+        *make_torch_classifier(bundle, {.device = "cpu", .precision = Precision::kFloat16, .max_batch = 4}), windows);
     EXPECT_LT(apart(half, own), 0.02);
     EXPECT_GT(apart(half, own), 1e-6) << "float32";
 }
@@ -107,6 +108,13 @@ TEST(Classifier, SaysInOneLineWhyItCannotBeMade) {
     EXPECT_THAT(refusal(bundle, "cuda:99"), HasSubstr("device \"cuda:99\": "));
     EXPECT_THROW(make_torch_classifier(bundle, {.precision = Precision::kBfloat16}), std::runtime_error);
     EXPECT_THROW(make_classifier(bundle, {.device = "cpu", .precision = Precision::kFloat16}), std::runtime_error);
+    if (torch_description().find("no CUDA device") != std::string::npos) {
+        std::string said;
+        const auto without = make_classifier(
+            bundle, {.precision = Precision::kFloat16, .on_fault = [&](const std::string& line) { said = line; }});
+        EXPECT_THAT(without->description(), HasSubstr("on the CPU"));
+        EXPECT_THAT(said, HasSubstr("there is none: the CPU scores in float32"));
+    }
     auto broken = bundle;
     broken.tensors.erase("head.bias");
     EXPECT_EQ(refusal(broken, "cpu"), "tensor head.bias is missing");

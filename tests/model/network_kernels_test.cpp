@@ -59,7 +59,7 @@ TEST_P(NetworkKernels, PointwiseOfAnyShape) {
     const bool rounds = GetParam()->precision == Precision::kBfloat16;
     int turn = 0;
     for (int out = lanes; out <= 9 * lanes; out += lanes) {
-        for (const int in : {1, 8, 40, 256, 264, 520}) {
+        for (const int in : {1, 8, 40, 129, 256, 263, 520}) {
             const int in_stride = (in + lanes - 1) / lanes * lanes;
             const int pixels = 1 + turn % 17;
             const auto activation = kActivations[turn % 4];
@@ -173,7 +173,7 @@ TEST_P(NetworkKernels, DepthwiseRowsOfAnyWidth) {
 }
 
 TEST_P(NetworkKernels, StemRowsOfAnyWidth) {
-    constexpr int kChannels = 16;
+    const int kChannels = std::max(16, 2 * GetParam()->lanes);
     for (int width_out = 1; width_out < 20; ++width_out) {
         const int stride = 2 * width_out + 2;
         const auto weights = values(9 * kChannels);

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <thread>
 
+#include "model/network_kernels.h"
 #include "tests/model/formula_weights.h"
 
 namespace chorus {
@@ -59,15 +60,10 @@ Answer plain_answer(const Shape& shape, const std::map<std::string, StoredTensor
 
 class ScoringNetworkShapes : public testing::TestWithParam<Shape> {};
 
-TEST_P(ScoringNetworkShapes, ScoresAsThePlainNetwork) {
-    const auto& shape = GetParam();
-    const auto tensors = weights_of(shape);
-    const ScoringNetwork network(shape.architecture, shape.classes, tensors, shape.mels, shape.frames);
+void expect_as_the_plain_network(const ScoringNetwork& network, std::span<const float> window, const Answer& wanted) {
     ScoringNetwork::Scratch scratch(network);
-    const auto window = formula_input(static_cast<std::size_t>(shape.mels * shape.frames));
-    std::vector<float> scores(static_cast<std::size_t>(shape.classes));
+    std::vector<float> scores(wanted.scores.size());
     network.score(window, scores, scratch);
-    const auto wanted = plain_answer(shape, tensors, window);
     for (std::size_t i = 0; i < scores.size(); ++i) {
         EXPECT_NEAR(scores[i], wanted.scores[i], 1e-4) << "class " << i;
         EXPECT_TRUE(wanted.scores[i] > 0.001F && wanted.scores[i] < 0.999F) << wanted.scores[i];
@@ -77,6 +73,19 @@ TEST_P(ScoringNetworkShapes, ScoresAsThePlainNetwork) {
     ASSERT_EQ(embedding.size(), wanted.embedding.size());
     for (std::size_t i = 0; i < embedding.size(); ++i)
         EXPECT_NEAR(embedding[i], wanted.embedding[i], 1e-4 * (1.0 + std::abs(wanted.embedding[i]))) << i;
+}
+
+TEST_P(ScoringNetworkShapes, ScoresAsThePlainNetworkWithEveryInstructionSet) {
+    const auto& shape = GetParam();
+    const auto tensors = weights_of(shape);
+    const auto window = formula_input(static_cast<std::size_t>(shape.mels * shape.frames));
+    const auto wanted = plain_answer(shape, tensors, window);
+    for (const auto* const kernels : usable_kernels()) {
+        if (kernels->precision != Precision::kFloat32) continue;
+        SCOPED_TRACE(kernels->instructions);
+        expect_as_the_plain_network({shape.architecture, shape.classes, tensors, shape.mels, shape.frames, *kernels},
+                                    window, wanted);
+    }
 }
 
 INSTANTIATE_TEST_SUITE_P(Sizes, ScoringNetworkShapes,
@@ -159,6 +168,17 @@ TEST(ScoringNetwork, SaysWhichTensorIsWrong) {
     EXPECT_EQ(refusal([](auto& t) { t["head.bias"].bytes.resize(8); }), "tensor head.bias holds 2 values");
     EXPECT_EQ(refusal([](auto& t) { t["head.bias"].type = TensorType::kInt64; }),
               "tensor head.bias is int64, the network wants a float");
+    for (const std::string name : {"features.2.block.0.0.weight", "features.3.block.1.1.bias", "head.bias"}) {
+        EXPECT_EQ(refusal([&](auto& t) { std::ranges::fill(t[name].bytes, std::byte{0xff}); }),
+                  "tensor " + name + " holds what is no number");
+    }
+    EXPECT_EQ(refusal([](auto& t) {
+                  auto& variance = t["features.3.block.1.1.running_var"];
+                  auto values = to_float32(variance);
+                  values.back() = -1.0F;
+                  variance = to_stored(values, variance.shape, TensorType::kFloat32);
+              }),
+              "tensor features.3.block.1.1.running_var holds a variance below 0");
     EXPECT_THAT(refusal([](auto& t) { t["features.0.1.num_batches_tracked"].type = TensorType::kFloat32; }),
                 HasSubstr("the network wants int64"));
 }
