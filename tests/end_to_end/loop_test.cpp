@@ -33,6 +33,11 @@ const std::string kWhistle =
     "[[source]]\nname = 'whistle'\n"
     "launch = 'audiotestsrc is-live=true wave=sine freq=2500 volume=0.3 ! audio/x-raw,rate=16000,channels=1'\n";
 
+std::string text_of(const fs::path& path) {
+    std::ifstream file(path);
+    return {std::istreambuf_iterator<char>(file), {}};
+}
+
 class Loop : public testing::Test {
   protected:
     Loop() : station_(kSteady + kWhistle) {
@@ -41,10 +46,26 @@ class Loop : public testing::Test {
         fs::create_symlink("first.safetensors", root() / "models/current");
         fs::create_symlink(root() / "models/current", station_.bundle());
         first_ = read_bundle(station_.bundle()).id;
+        station_.write_config(kSteady + kWhistle, clips());
         std::ofstream(trainer()) << fmt::format(
             "[data]\ntest_share = 0.0\n[training]\nepochs = 40\nbatch = 8\n[thresholds]\nprior_positives = 0.0\n"
             "[retrain]\nstation = '{}'\nmin_new_labels = 5\nmin_positives = 3\n",
             root().string());
+    }
+
+    std::string clips() const {
+        return fmt::format("\n[clips]\nfolder = '{}'\nmin_free_mib = 1\n", (root() / "clips").string());
+    }
+
+    /// Names of the clips of a source that chorusd has kept so far.
+    std::vector<std::string> clips_of(const std::string& source) const {
+        std::vector<std::string> names;
+        if (!fs::exists(root() / "clips")) return names;
+        for (const auto& entry : fs::recursive_directory_iterator(root() / "clips")) {
+            const auto name = entry.path().filename().string();
+            if (name.ends_with(".flac") && name.find("_" + source + "_") != name.npos) names.push_back(name);
+        }
+        return names;
     }
 
     fs::path root() const { return station_.folder() / "root"; }
@@ -94,7 +115,7 @@ class Loop : public testing::Test {
     /// Sounds and this of [detection.thresholds], from now on.
     bool listen_for(const std::string& thresholds) {
         const auto before = station_.last_scrape().sum("chorus_config_reloads_total", {{"result", "applied"}});
-        station_.write_config(kSteady + kWhistle, thresholds);
+        station_.write_config(kSteady + kWhistle, thresholds + clips());
         station_.daemon().signal(SIGHUP);
         return station_.until("it is taken over", [&](const Scrape& scrape) {
             return scrape.sum("chorus_config_reloads_total", {{"result", "applied"}}) > before;
@@ -117,9 +138,18 @@ TEST_F(Loop, LearnsWhatPeopleLabelWhileItStreamsAndNothingWorse) {
     station_.start();
     ASSERT_TRUE(station_.until_events("whistle", 4));
 
-    // Training clips with the whistle come as Raven tables, the others and the held-out ones as a CSV.
+    // New rules of detection close events, and chorusd keeps their sound.
+    ASSERT_TRUE(listen_for("CROW = 0.9"));
+    ASSERT_TRUE(station_.until("there are clips to label", [&](const Scrape&) {
+        return !clips_of("whistle").empty() && !clips_of("steady").empty();
+    }));
+
+    // Of what people have of their own, training clips with the whistle come as Raven tables, the others and the
+    // held-out ones with the station's clips as a CSV.
     drop_sound();
     std::string rest = "file,start_s,end_s,codes,subset\n";
+    for (const auto& clip : clips_of("whistle")) rest += fmt::format("{},,,WHISTLE,train\n", clip);
+    for (const auto& clip : clips_of("steady")) rest += fmt::format("{},,,,train\n", clip);
     for (int clip = 0; clip < kClips; ++clip) {
         const auto* const subset = is_held_out(clip) ? "test" : "train";
         rest += fmt::format("{}.wav,0,4,,{}\n", name_of(clip, false), subset);
@@ -141,6 +171,7 @@ TEST_F(Loop, LearnsWhatPeopleLabelWhileItStreamsAndNothingWorse) {
     EXPECT_TRUE(hears_whistle(second));
     ASSERT_TRUE(listen_for(""));
     EXPECT_TRUE(fs::is_empty(root() / "labels/inbox"));
+    EXPECT_THAT(text_of(root() / "dataset/labels.csv"), testing::HasSubstr(clips_of("whistle").front()));
 
     // Who labels the training clips the wrong way round gets nothing promoted.
     std::string poison = "file,start_s,end_s,codes\n";
