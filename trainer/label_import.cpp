@@ -97,7 +97,7 @@ class Importer {
     ImportReport run() {
         const auto known = history_.codes();
         auto files = label_files_of(folders_.inbox());
-        finish_last(files);
+        put_last_first(files);
         for (const auto& file : files) import(file);
         write_labels();
         clear_sounds();
@@ -111,17 +111,16 @@ class Importer {
 
   private:
     /// A file that was imported before a crash, but not moved, must not be taken for a later word than those after it.
-    void finish_last(std::vector<Dropped>& files) {
+    /// It is read again all the same: a file about other sound may have its name and content.
+    void put_last_first(std::vector<Dropped>& files) const {
         const auto& last = history_.last();
-        std::erase_if(files, [&](const Dropped& file) {
+        std::stable_partition(files.begin(), files.end(), [&](const Dropped& file) {
             if (file.path.filename() != last.file) return false;
             try {
-                if (sha256_hex_of_file(file.path) != last.sha256) return false;
+                return sha256_hex_of_file(file.path) == last.sha256;
             } catch (const std::runtime_error&) {  // unreadable: rejected in its turn
                 return false;
             }
-            finish(file, last, false);
-            return true;
         });
     }
 

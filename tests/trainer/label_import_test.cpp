@@ -168,6 +168,18 @@ TEST_F(LabelImport, ChangesNothingWhenAFileComesAgain) {
     EXPECT_THAT(station_.files("labels/inbox"), IsEmpty());
 }
 
+TEST_F(LabelImport, TakesAFileThatIsTheSameAsTheLastButForItsSound) {
+    for (const std::string site : {"A/", "B/"}) {
+        station_.drop_sound(site + "20260101_050000.wav");
+        station_.drop(site + "20260101_050000.txt", "");
+        const auto report = station_.import();
+        ASSERT_THAT(report.imported, SizeIs(1));
+        EXPECT_TRUE(report.imported[0].is_news) << site;
+        EXPECT_THAT(station_.files("labels/inbox"), IsEmpty()) << site;
+    }
+    EXPECT_THAT(station_.labels(), SizeIs(2));
+}
+
 TEST_F(LabelImport, NeverMovesASessionToTheOtherSubset) {
     station_.drop_sound("POND_20260101_050000.wav");
     station_.drop_sound("POND_20260101_060000.wav");
