@@ -45,8 +45,9 @@ std::string class_table(const Comparison& comparison, const json& evaluation) {
                           : std::string("–");
         html += fmt::format(
             "<tr><td>{}{}</td><td>{}</td><td>{}</td><td>{:.3f}</td><td>{:.3f}</td><td>{}</td><td>{:.0f} %</td></tr>\n",
-            escape_markup(of.code), of.is_new ? " (new)" : "", evaluation["classes"][c].value("training_positives", 0),
-            of.positives, of.current_f1, of.candidate_f1, difference, 100.0 * of.fall_share);
+            escape_markup(of.code), of.is_new ? " (new)" : "",
+            evaluation.at("classes").at(c).value("training_positives", 0), of.positives, of.current_f1, of.candidate_f1,
+            difference, 100.0 * of.fall_share);
     }
     return html + "</table>\n";
 }

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <stdexcept>
 #include <string_view>
 #include <vector>
@@ -123,11 +124,13 @@ class Run {
     }
 
     /// What is rejected waits for a person, not the training for it. A station whose data set is made by hand has no
-    /// inbox.
+    /// inbox and no history; with a history, an import that was killed may have left labels.csv behind it.
     void take_labels() {
         const ImportFolders folders{.station = options_.station};
-        if (!fs::is_directory(folders.inbox()) || fs::is_empty(folders.inbox())) return;
+        const bool is_dropped = fs::is_directory(folders.inbox()) && !fs::is_empty(folders.inbox());
+        if (!is_dropped && !fs::exists(folders.dataset() / "history.jsonl")) return;
         say_what_was_left(import_labels(folders, {.test_share = fitting_.data.test_share}));
+        no_import_.emplace(folders.dataset() / "import.lock");
         done();
     }
 
@@ -240,6 +243,7 @@ class Run {
     const FitOptions& fitting_;
     Progress& progress_;
     ModelFolder models_;
+    std::optional<RunLock> no_import_;  // labels are counted, trained on and judged by as they are now
     LastRun last_;
 };
 

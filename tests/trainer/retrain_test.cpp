@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <csignal>
 #include <cstdlib>
@@ -18,9 +19,10 @@
 
 #include "model/classifier.h"
 #include "tests/trainer/support.h"
-#include "trainer/csv.h"
 #include "trainer/compute_features.h"
+#include "trainer/csv.h"
 #include "trainer/embeddings.h"
+#include "trainer/label_import.h"
 #include "trainer/model_folder.h"
 #include "trainer/text_file.h"
 
@@ -88,6 +90,13 @@ class Retrain : public testing::Test {
             labels += "POND/" + row[0] + ".wav,,," + codes + ',' + subset + '\n';
         }
         write_text(dataset / "labels.csv", labels);
+    }
+
+    void import_a_label() const {
+        const ImportFolders folders{.station = options_.station};
+        write_wav(folders.clips() / "pond.wav", std::vector<float>(3 * 16000), 16000, 1);
+        write_text(folders.inbox() / "1.csv", "file,start_s,end_s,codes\npond.wav,,,LOW\n");
+        import_labels(folders, {.settling = std::chrono::seconds(0)});
     }
 
     /// A first model for LOW and RISE, as a person would lay it there.
@@ -212,6 +221,25 @@ TEST_F(Retrain, WantsEnoughNewLabels) {
     label(as_they_are, without_trill);
     const auto corrected = run()["labels"]["new"].get<int>();
     EXPECT_TRUE(corrected > 0 && corrected < 12) << corrected;
+}
+
+TEST_F(Retrain, TakesWhatAKilledImportLeftBehind) {
+    import_a_label();
+    fs::remove(options_.station / "dataset/labels.csv");  // killed after the last file had left the inbox
+    EXPECT_EQ(run()["labels"]["all"], 1);
+}
+
+TEST_F(Retrain, LetsNoImportChangeTheLabelsUnderIt) {
+    import_a_label();
+    const auto import = [&] { import_labels({.station = options_.station}, {}); };
+    int steps = 0;
+    options_.on_step = [&] {
+        if (++steps < 2) return;  // the labels are not taken yet
+        EXPECT_THAT(import, testing::ThrowsMessage<std::runtime_error>(HasSubstr("import.lock: held by process")));
+    };
+    EXPECT_EQ(run()["labels"]["all"], 1);
+    EXPECT_EQ(steps, 2);
+    EXPECT_NO_THROW(import());
 }
 
 TEST_F(Retrain, LeavesTheModelAloneThatSomebodyPutThereMeanwhile) {
