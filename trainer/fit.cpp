@@ -67,6 +67,13 @@ struct Beginning {
     bool is_inherited(std::size_t class_index) const {
         return std::find(labelled.begin(), labelled.end(), class_index) == labelled.end();
     }
+    /// All such classes.
+    std::vector<std::size_t> inherited() const {
+        std::vector<std::size_t> classes;
+        for (std::size_t c = 0; parent && c < parent->labels.size(); ++c)
+            if (is_inherited(c)) classes.push_back(c);
+        return classes;
+    }
 };
 
 std::vector<std::size_t> all_of(const std::vector<std::string>& classes) {
@@ -267,8 +274,11 @@ json fit(const FitOptions& given, Progress& progress) {
         beginning.targets = targets_beside_parent(dataset, *beginning.parent, beginning.labelled, scores);
         beginning.tensors = grow_network(*beginning.parent, dataset, embeddings, split.training);
     }
-    const auto trained = train_with_progress(options, dataset, features, background ? &*background : nullptr,
-                                             embeddings, split, beginning, progress);
+    auto trained = train_with_progress(options, dataset, features, background ? &*background : nullptr, embeddings,
+                                       split, beginning, progress);
+
+    if (options.training.freeze != Freeze::kNothing)
+        keep_head_rows(*beginning.parent, beginning.inherited(), trained.tensors);
 
     const auto train_positives = training_positives_of(dataset, beginning);
     const auto groups = class_groups(dataset.classes, species, train_positives,

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 namespace chorus {
 namespace {
@@ -22,31 +23,56 @@ std::string fall(const std::string& what, double from, double to, double share, 
                        options.margin, 100.0 * share);
 }
 
-std::string change_of_macro_f1(const Comparison& comparison) {
-    return fmt::format("{:.3f} -> {:.3f}", comparison.current_macro_f1, comparison.candidate_macro_f1);
+std::string change_of(const MacroComparison& macro) {
+    return fmt::format("{:.3f} -> {:.3f}", macro.current_f1, macro.candidate_f1);
 }
 
+/// Those that the candidate was seen to find: a code alone is no gain.
 std::vector<std::string> new_classes(const Comparison& comparison) {
     std::vector<std::string> codes;
     for (const auto& of_class : comparison.classes)
-        if (of_class.is_new) codes.push_back(of_class.code);
+        if (of_class.is_new && of_class.positives > 0 && of_class.candidate_f1 > 0.0) codes.push_back(of_class.code);
     return codes;
 }
 
-void judge_macro_f1(const Comparison& comparison, const GateOptions& options, std::vector<std::string>& faults) {
-    if (comparison.candidate_macro_f1 > comparison.current_macro_f1) return;
-    if (new_classes(comparison).empty())
-        faults.push_back(fmt::format("macro F1 does not rise: {}", change_of_macro_f1(comparison)));
-    else if (comparison.macro_fall_share > options.certainty)
-        faults.push_back(fall("macro", comparison.current_macro_f1, comparison.candidate_macro_f1,
-                              comparison.macro_fall_share, options));
+void judge_fall(const std::string& what, const MacroComparison& macro, const GateOptions& options,
+                std::vector<std::string>& faults) {
+    if (macro.fall_share > options.certainty)
+        faults.push_back(fall(what, macro.current_f1, macro.candidate_f1, macro.fall_share, options));
 }
 
-void judge_classes(const Comparison& comparison, const GateOptions& options, std::vector<std::string>& faults) {
-    for (const auto& of_class : comparison.classes)
+void judge_macro_f1(const Comparison& comparison, const GateOptions& options, std::vector<std::string>& faults) {
+    const auto& macro = comparison.macro;
+    if (macro.candidate_f1 > macro.current_f1) return;
+    if (new_classes(comparison).empty())
+        faults.push_back(fmt::format("macro F1 does not rise: {}", change_of(macro)));
+    else
+        judge_fall("macro", macro, options, faults);
+}
+
+/// What new classes add to the macro F1 of all must not hide what the others lose.
+void judge_known_classes(const MacroComparison& macro, const GateOptions& options, std::vector<std::string>& faults) {
+    if (macro.current_f1 - macro.candidate_f1 > options.margin)
+        faults.push_back(
+            fmt::format("macro F1 of the known classes: {}, by more than {:g}", change_of(macro), options.margin));
+    else
+        judge_fall("macro of the known classes", macro, options, faults);
+}
+
+/// prefix: of their codes, in faults.
+void judge_classes(std::span<const ClassComparison> classes, const std::string& prefix, const GateOptions& options,
+                   std::vector<std::string>& faults) {
+    for (const auto& of_class : classes)
         if (!of_class.is_new && of_class.positives >= options.min_positives && of_class.fall_share > options.certainty)
             faults.push_back(
-                fall(of_class.code, of_class.current_f1, of_class.candidate_f1, of_class.fall_share, options));
+                fall(prefix + of_class.code, of_class.current_f1, of_class.candidate_f1, of_class.fall_share, options));
+}
+
+void judge_by_earlier_labels(const EarlierComparison& earlier, const GateOptions& options,
+                             std::vector<std::string>& faults) {
+    const std::string prefix = "by the labels of the last decision, ";
+    judge_fall(prefix + "macro", earlier.macro, options, faults);
+    judge_classes(earlier.classes, prefix, options, faults);
 }
 
 void judge_noise(const NoiseComparison& noise, const GateOptions& options, std::vector<std::string>& faults) {
@@ -57,7 +83,44 @@ void judge_noise(const NoiseComparison& noise, const GateOptions& options, std::
                                  noise.current_events, noise.candidate_events, std::floor(allowed)));
 }
 
+nlohmann::json pair_of(const std::optional<Interval>& interval) {
+    return interval ? nlohmann::json({interval->low, interval->high}) : nlohmann::json();
+}
+
+nlohmann::json describe(const MacroComparison& macro) {
+    return {{"macro_f1", {{"current", macro.current_f1}, {"candidate", macro.candidate_f1}}},
+            {"macro_difference_95", pair_of(macro.difference)},
+            {"macro_fall_share", macro.fall_share}};
+}
+
+nlohmann::json describe(std::span<const ClassComparison> classes) {
+    auto all = nlohmann::json::array();
+    for (const auto& of_class : classes)
+        all.push_back({{"code", of_class.code},
+                       {"positives", of_class.positives},
+                       {"new", of_class.is_new},
+                       {"f1", {{"current", of_class.current_f1}, {"candidate", of_class.candidate_f1}}},
+                       {"difference_95", pair_of(of_class.difference)},
+                       {"fall_share", of_class.fall_share}});
+    return all;
+}
+
+/// Over the first `known` classes alone.
+MacroComparison compare_known(const GatedModel& current, const GatedModel& candidate, std::size_t known,
+                              std::span<const std::uint32_t> recordings, const GateOptions& options) {
+    std::vector<std::size_t> classes(known);
+    std::iota(classes.begin(), classes.end(), std::size_t{0});
+    const std::vector<std::string> codes(known);
+    return compare_models(keep_classes(current, classes), keep_classes(candidate, classes), codes, known, recordings,
+                          options)
+        .macro;
+}
+
 }  // namespace
+
+GatedModel keep_classes(const GatedModel& model, std::span<const std::size_t> classes) {
+    return {.table = keep_classes(model.table, classes), .thresholds = pick(model.thresholds, classes)};
+}
 
 Comparison compare_models(const GatedModel& current, const GatedModel& candidate, std::span<const std::string> codes,
                           std::size_t known, std::span<const std::uint32_t> recordings, const GateOptions& options) {
@@ -66,10 +129,10 @@ Comparison compare_models(const GatedModel& current, const GatedModel& candidate
     const auto differences = f1_differences(current.table, current.thresholds, candidate.table, candidate.thresholds,
                                             recordings, kResamples);
     Comparison comparison{.classes = {},
-                          .current_macro_f1 = macro_f1(before, ClassSet::kWithPositives),
-                          .candidate_macro_f1 = macro_f1(after, ClassSet::kWithPositives),
-                          .macro_difference = middle_of(differences.macro),
-                          .macro_fall_share = share_below(differences.macro, -options.margin)};
+                          .macro = {.current_f1 = macro_f1(before, ClassSet::kWithPositives),
+                                    .candidate_f1 = macro_f1(after, ClassSet::kWithPositives),
+                                    .difference = middle_of(differences.macro),
+                                    .fall_share = share_below(differences.macro, -options.margin)}};
     for (std::size_t c = 0; c < codes.size(); ++c)
         comparison.classes.push_back({.code = codes[c],
                                       .positives = before[c].support(),
@@ -78,6 +141,8 @@ Comparison compare_models(const GatedModel& current, const GatedModel& candidate
                                       .candidate_f1 = f1(after[c]),
                                       .difference = middle_of(differences.classes[c]),
                                       .fall_share = share_below(differences.classes[c], -options.margin)});
+    if (0 < known && known < codes.size())
+        comparison.known_classes = compare_known(current, candidate, known, recordings, options);
     return comparison;
 }
 
@@ -90,37 +155,37 @@ GateDecision decide(const Comparison& comparison, const GateOptions& options) {
         return decision;
     }
     judge_macro_f1(comparison, options, reasons);
-    judge_classes(comparison, options, reasons);
+    if (comparison.known_classes) judge_known_classes(*comparison.known_classes, options, reasons);
+    judge_classes(comparison.classes, "", options, reasons);
+    if (comparison.earlier) judge_by_earlier_labels(*comparison.earlier, options, reasons);
     judge_noise(comparison.noise, options, reasons);
     decision.promote = reasons.empty();
     if (!decision.promote) return decision;
-    reasons.push_back(fmt::format("macro F1 {}", change_of_macro_f1(comparison)));
+    reasons.push_back(fmt::format("macro F1 {}", change_of(comparison.macro)));
     if (const auto codes = new_classes(comparison); !codes.empty())
         reasons.push_back(fmt::format("new classes: {}", fmt::join(codes, ", ")));
+    if (!comparison.not_judged.empty())
+        reasons.push_back(
+            fmt::format("not judged, as no held-out clip holds them: {}", fmt::join(comparison.not_judged, ", ")));
     if (comparison.noise.hours == 0.0) reasons.emplace_back("no noise to count false events in");
     return decision;
 }
 
 nlohmann::json describe(const Comparison& comparison) {
-    const auto pair_of = [](const std::optional<Interval>& interval) {
-        return interval ? nlohmann::json({interval->low, interval->high}) : nlohmann::json();
-    };
-    auto classes = nlohmann::json::array();
-    for (const auto& of_class : comparison.classes)
-        classes.push_back({{"code", of_class.code},
-                           {"positives", of_class.positives},
-                           {"new", of_class.is_new},
-                           {"f1", {{"current", of_class.current_f1}, {"candidate", of_class.candidate_f1}}},
-                           {"difference_95", pair_of(of_class.difference)},
-                           {"fall_share", of_class.fall_share}});
+    auto numbers = describe(comparison.macro);
+    numbers["classes"] = describe(comparison.classes);
+    numbers["known_classes"] = nullptr;
+    if (comparison.known_classes) numbers["known_classes"] = describe(*comparison.known_classes);
+    numbers["by_earlier_labels"] = nullptr;
+    if (const auto& earlier = comparison.earlier) {
+        numbers["by_earlier_labels"] = describe(earlier->macro);
+        numbers["by_earlier_labels"]["classes"] = describe(earlier->classes);
+    }
+    numbers["not_judged"] = comparison.not_judged;
     const auto& noise = comparison.noise;
-    return {{"macro_f1", {{"current", comparison.current_macro_f1}, {"candidate", comparison.candidate_macro_f1}}},
-            {"macro_difference_95", pair_of(comparison.macro_difference)},
-            {"macro_fall_share", comparison.macro_fall_share},
-            {"noise",
-             {{"hours", noise.hours},
-              {"events", {{"current", noise.current_events}, {"candidate", noise.candidate_events}}}}},
-            {"classes", std::move(classes)}};
+    numbers["noise"] = {{"hours", noise.hours},
+                        {"events", {{"current", noise.current_events}, {"candidate", noise.candidate_events}}}};
+    return numbers;
 }
 
 }  // namespace chorus

@@ -30,6 +30,9 @@ struct GatedModel {
     std::vector<float> thresholds;  // [classes]
 };
 
+/// Of some classes alone.
+GatedModel keep_classes(const GatedModel& model, std::span<const std::size_t> classes);
+
 struct ClassComparison {
     std::string code;
     int positives = 0;    // held-out clips that hold it
@@ -47,12 +50,27 @@ struct NoiseComparison {
     int candidate_events = 0;
 };
 
+/// Over the classes with positives.
+struct MacroComparison {
+    double current_f1 = 0.0;
+    double candidate_f1 = 0.0;
+    std::optional<Interval> difference = {};  // as a class's
+    double fall_share = 0.0;
+};
+
+/// By the labels that the last decision knew, of the held-out clips that it knew: labels that came since can't have
+/// turned these with what the candidate learned.
+struct EarlierComparison {
+    MacroComparison macro;
+    std::vector<ClassComparison> classes;
+};
+
 struct Comparison {
     std::vector<ClassComparison> classes;
-    double current_macro_f1 = 0.0;  // over the classes with positives
-    double candidate_macro_f1 = 0.0;
-    std::optional<Interval> macro_difference = {};
-    double macro_fall_share = 0.0;
+    MacroComparison macro = {};
+    std::optional<MacroComparison> known_classes = {};  // over these alone, where others are new
+    std::optional<EarlierComparison> earlier = {};      // where those labels are enough
+    std::vector<std::string> not_judged = {};           // known classes that no held-out clip holds
     NoiseComparison noise = {};
 };
 
@@ -68,8 +86,10 @@ struct GateDecision {
 
 /// Promoted is a candidate that passes all of these:
 ///   - held-out clips hold at least one class;
-///   - macro F1 rises; where classes are new it may fall, but not as below;
+///   - macro F1 rises; where it finds a new class that held-out clips hold it may fall, but not as below;
+///   - macro F1 over the known classes alone doesn't fall as below, nor by more than `margin` on all clips;
 ///   - no known class with min_positives falls: F1 by more than `margin` in more than `certainty` of the resamples;
+///   - neither these nor macro F1 fall so by the labels of the last decision;
 ///   - its events in noise are no more than noise_limit an hour (rounded up to a whole event) or noise_rise times the
 ///     current model's, whichever is more.
 GateDecision decide(const Comparison& comparison, const GateOptions& options);

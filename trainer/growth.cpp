@@ -62,4 +62,17 @@ std::map<std::string, StoredTensor> grow_network(const Bundle& parent, const Dat
     return tensors;
 }
 
+void keep_head_rows(const Bundle& parent, std::span<const std::size_t> classes,
+                    std::map<std::string, StoredTensor>& tensors) {
+    for (const auto* name : {"head.weight", "head.bias"}) {
+        auto& tensor = tensors.at(name);
+        auto values = to_float32(tensor);
+        const auto kept = to_float32(parent.tensors.at(name));
+        const auto size = kept.size() / parent.labels.size();
+        for (const auto c : classes)
+            for (std::size_t i = c * size; i < (c + 1) * size; ++i) values[i] = kept[i];
+        tensor = to_stored(values, tensor.shape, tensor.type);
+    }
+}
+
 }  // namespace chorus

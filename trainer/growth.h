@@ -29,4 +29,8 @@ std::vector<float> targets_beside_parent(const Dataset& dataset, const Bundle& p
 std::map<std::string, StoredTensor> grow_network(const Bundle& parent, const Dataset& dataset,
                                                  const Embeddings& embeddings, std::span<const std::size_t> rows);
 
+/// Gives these classes the rows of the head that the parent has for them.
+void keep_head_rows(const Bundle& parent, std::span<const std::size_t> classes,
+                    std::map<std::string, StoredTensor>& tensors);
+
 }  // namespace chorus

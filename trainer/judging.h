@@ -18,6 +18,7 @@ struct JudgingOptions {
     DataOptions data = {};
     std::filesystem::path noise = {};  // folder of recordings in which nothing calls; empty: those of the test subset
                                        // whose labels say so
+    std::filesystem::path earlier_labels = {};  // as labels.csv was at the last decision; there may be no such file
     GateOptions gates = {};
     int threads = 1;
 };

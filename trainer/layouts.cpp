@@ -184,6 +184,14 @@ Layout find_layout(const std::filesystem::path& path) {
     return text_files_below(path).empty() ? Layout::kAnuraSet : Layout::kTables;
 }
 
+Dataset cut(Gathered gathered, const std::filesystem::path& folder, const DataOptions& options, double window_seconds) {
+    return cut_recordings(gathered.take_recordings(), read_species(folder),
+                          {.windows = window_options(options, window_seconds),
+                           .unlabelled_is_absence = options.unlabelled_is_absence,
+                           .test_share = options.test_share},
+                          gathered.take_left_out());
+}
+
 std::filesystem::path folder_of(const std::filesystem::path& path) {
     if (std::filesystem::is_directory(path)) return path;
     return path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
@@ -228,10 +236,7 @@ Dataset read_dataset(const std::filesystem::path& path, const DataOptions& optio
                                    [&](std::string_view text) { return parse_esc50(text, options.test_fold); });
         if (layout == Layout::kCsv)
             gathered = gather_rows(folder, path == folder ? folder / kLabelCsv : path, parse_label_csv);
-        const CutOptions cut{.windows = window_options(options, window_seconds),
-                             .unlabelled_is_absence = options.unlabelled_is_absence,
-                             .test_share = options.test_share};
-        auto dataset = cut_recordings(gathered.take_recordings(), read_species(folder), cut, gathered.take_left_out());
+        auto dataset = cut(std::move(gathered), folder, options, window_seconds);
         refuse_left_out(dataset, options);
         return dataset;
     } catch (const std::runtime_error& error) {
@@ -239,6 +244,11 @@ Dataset read_dataset(const std::filesystem::path& path, const DataOptions& optio
         if (what.starts_with(folder.string())) throw;
         throw std::runtime_error(fmt::format("{}: {}", path.string(), what));
     }
+}
+
+Dataset read_by_labels(const std::filesystem::path& folder, const std::filesystem::path& labels,
+                       const DataOptions& options, double window_seconds) {
+    return cut(gather_rows(folder, labels, parse_label_csv), folder, options, window_seconds);
 }
 
 WindowOptions window_options(const DataOptions& options, double window_seconds) {

@@ -41,6 +41,11 @@ std::string to_string(Layout layout);  // "auto", "anuraset", "anuraset-strong",
 /// line.
 Dataset read_dataset(const std::filesystem::path& path, const DataOptions& options, double window_seconds);
 
+/// The data set `folder` by other labels than its own: a file like labels.csv, wherever it lies. Throws
+/// std::runtime_error.
+Dataset read_by_labels(const std::filesystem::path& folder, const std::filesystem::path& labels,
+                       const DataOptions& options, double window_seconds);
+
 /// How read_dataset() cuts recordings.
 WindowOptions window_options(const DataOptions& options, double window_seconds);
 

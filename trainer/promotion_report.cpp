@@ -5,6 +5,7 @@
 #include <array>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <string_view>
 
 #include "trainer/curves.h"
 #include "trainer/html_report.h"
@@ -24,13 +25,22 @@ std::string decision(const json& line, const Comparison& comparison) {
                             escape_markup(line["current"].get<std::string>()));
     for (const auto& reason : line["reasons"])
         html += fmt::format("<li>{}</li>\n", escape_markup(reason.get<std::string>()));
-    html += fmt::format("</ul>\n<p>Macro F1 {:.3f} &rarr; {:.3f}", comparison.current_macro_f1,
-                        comparison.candidate_macro_f1);
-    if (const auto& middle = comparison.macro_difference)
+    html += fmt::format("</ul>\n<p>Macro F1 {:.3f} &rarr; {:.3f}", comparison.macro.current_f1,
+                        comparison.macro.candidate_f1);
+    if (const auto& middle = comparison.macro.difference)
         html += fmt::format(" <small>[{:+.3f}, {:+.3f}]</small>", middle->low, middle->high);
     const auto& noise = comparison.noise;
-    return html + fmt::format("; false events in {:.2f} h of noise: {} &rarr; {}.</p>\n", noise.hours,
-                              noise.current_events, noise.candidate_events);
+    html += fmt::format("; false events in {:.2f} h of noise: {} &rarr; {}.</p>\n", noise.hours, noise.current_events,
+                        noise.candidate_events);
+    const auto tell = [&](std::string_view what, const MacroComparison& macro) {
+        html += fmt::format("<p>Macro F1 {}: {:.3f} &rarr; {:.3f}.</p>\n", what, macro.current_f1, macro.candidate_f1);
+    };
+    if (comparison.known_classes) tell("over the known classes alone", *comparison.known_classes);
+    if (comparison.earlier) tell("by the labels of the last decision", comparison.earlier->macro);
+    if (!comparison.not_judged.empty())
+        html += fmt::format("<p>Known classes that no held-out clip holds, and nothing judged: {}.</p>\n",
+                            escape_markup(fmt::format("{}", fmt::join(comparison.not_judged, ", "))));
+    return html;
 }
 
 std::string class_table(const Comparison& comparison, const json& evaluation) {

@@ -193,6 +193,7 @@ class Run {
                                      {.dataset = options_.station / "dataset",
                                       .data = data,
                                       .noise = options_.noise,
+                                      .earlier_labels = path_of(kKnownLabels),
                                       .gates = options_.gates,
                                       .threads = fitting_.training.threads},
                                      progress_);
@@ -234,8 +235,8 @@ class Run {
         }
         if (outcome == RunOutcome::kShadowed) change.candidate = bundle;
         if (!models_.apply(change)) fail_as_current_changed();
-        last_.current_macro_f1 = judgement.comparison.current_macro_f1;
-        last_.candidate_macro_f1 = judgement.comparison.candidate_macro_f1;
+        last_.current_macro_f1 = judgement.comparison.macro.current_f1;
+        last_.candidate_macro_f1 = judgement.comparison.macro.candidate_f1;
         tell(outcome, line);
     }
 

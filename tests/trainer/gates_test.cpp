@@ -17,8 +17,7 @@ using testing::HasSubstr;
 Comparison better() {
     return {.classes = {{.code = "A", .positives = 40, .current_f1 = 0.6, .candidate_f1 = 0.7},
                         {.code = "B", .positives = 40, .current_f1 = 0.6, .candidate_f1 = 0.7}},
-            .current_macro_f1 = 0.6,
-            .candidate_macro_f1 = 0.7,
+            .macro = {.current_f1 = 0.6, .candidate_f1 = 0.7},
             .noise = {.hours = 2.0, .current_events = 4, .candidate_events = 4}};
 }
 
@@ -30,7 +29,7 @@ TEST(Gates, PromoteACandidateThatIsBetter) {
 
 TEST(Gates, RefuseACandidateThatIsNoBetter) {
     auto comparison = better();
-    comparison.candidate_macro_f1 = comparison.current_macro_f1;
+    comparison.macro.candidate_f1 = comparison.macro.current_f1;
     const auto decision = decide(comparison, {});
     EXPECT_FALSE(decision.promote);
     EXPECT_THAT(decision.reasons, ElementsAre("macro F1 does not rise: 0.600 -> 0.600"));
@@ -38,13 +37,58 @@ TEST(Gates, RefuseACandidateThatIsNoBetter) {
 
 TEST(Gates, LetNewClassesCostALittleMacroF1ButNotMuch) {
     auto comparison = better();
-    comparison.classes.push_back({.code = "C", .positives = 0, .is_new = true});
-    comparison.candidate_macro_f1 = 0.59;
+    comparison.classes.push_back({.code = "C", .positives = 1, .is_new = true, .candidate_f1 = 0.5});
+    comparison.macro.candidate_f1 = 0.59;
     EXPECT_THAT(decide(comparison, {}).reasons, ElementsAre("macro F1 0.600 -> 0.590", "new classes: C"));
-    comparison.macro_fall_share = 0.95;
+    comparison.macro.fall_share = 0.95;
     const auto decision = decide(comparison, {});
     EXPECT_FALSE(decision.promote);
     EXPECT_THAT(decision.reasons, ElementsAre("macro: F1 0.600 -> 0.590, by more than 0.05 in 95 % of the resamples"));
+}
+
+TEST(Gates, TakeNoCodeForANewClassThatIsNotFound) {
+    auto comparison = better();
+    comparison.macro.candidate_f1 = 0.59;
+    comparison.classes.push_back({.code = "C", .positives = 0, .is_new = true, .candidate_f1 = 0.0});
+    comparison.classes.push_back({.code = "D", .positives = 12, .is_new = true, .candidate_f1 = 0.0});
+    EXPECT_THAT(decide(comparison, {}).reasons, ElementsAre("macro F1 does not rise: 0.600 -> 0.590"));
+    comparison.macro.candidate_f1 = 0.61;
+    EXPECT_THAT(decide(comparison, {}).reasons, ElementsAre("macro F1 0.600 -> 0.610"));
+}
+
+TEST(Gates, LetNewClassesHideNoFallOfTheKnownOnes) {
+    auto comparison = better();
+    comparison.classes.push_back({.code = "C", .positives = 12, .is_new = true, .candidate_f1 = 0.9});
+    comparison.known_classes = {.current_f1 = 0.6, .candidate_f1 = 0.56};
+    EXPECT_TRUE(decide(comparison, {}).promote);
+    comparison.known_classes->fall_share = 0.95;
+    EXPECT_THAT(
+        decide(comparison, {}).reasons,
+        ElementsAre("macro of the known classes: F1 0.600 -> 0.560, by more than 0.05 in 95 % of the resamples"));
+    comparison.known_classes = {.current_f1 = 0.6, .candidate_f1 = 0.5, .fall_share = 0.6};
+    EXPECT_THAT(decide(comparison, {}).reasons,
+                ElementsAre("macro F1 of the known classes: 0.600 -> 0.500, by more than 0.05"));
+}
+
+TEST(Gates, RefuseWhatFallsByTheLabelsOfTheLastDecision) {
+    auto comparison = better();
+    comparison.earlier = {.macro = {.current_f1 = 0.6, .candidate_f1 = 0.5, .fall_share = 0.9},
+                          .classes = {{.code = "A", .positives = 40, .current_f1 = 0.6, .candidate_f1 = 0.5}}};
+    EXPECT_TRUE(decide(comparison, {}).promote) << "no more than the certainty asked for";
+    comparison.earlier->macro.fall_share = 0.95;
+    comparison.earlier->classes[0].fall_share = 0.97;
+    const std::string by = "by the labels of the last decision, ";
+    EXPECT_THAT(decide(comparison, {}).reasons,
+                ElementsAre(by + "macro: F1 0.600 -> 0.500, by more than 0.05 in 95 % of the resamples",
+                            by + "A: F1 0.600 -> 0.500, by more than 0.05 in 97 % of the resamples"));
+}
+
+TEST(Gates, NameWhatNothingJudged) {
+    auto comparison = better();
+    comparison.not_judged = {"C", "D"};
+    EXPECT_THAT(decide(comparison, {}).reasons,
+                ElementsAre("macro F1 0.600 -> 0.700", "not judged, as no held-out clip holds them: C, D"));
+    EXPECT_EQ(describe(comparison)["not_judged"], nlohmann::json({"C", "D"}));
 }
 
 TEST(Gates, RefuseAClassThatSurelyFallsHoweverMuchTheOthersGain) {
@@ -112,7 +156,7 @@ TEST(Gates, RefuseWhereNothingIsHeldOut) {
 
 TEST(Gates, SayAllThatIsWrongAtOnce) {
     auto comparison = better();
-    comparison.candidate_macro_f1 = 0.1;
+    comparison.macro.candidate_f1 = 0.1;
     for (auto& of_class : comparison.classes) of_class.fall_share = 1.0;
     comparison.noise.candidate_events = 100;
     EXPECT_EQ(decide(comparison, {}).reasons.size(), 4U);
@@ -161,7 +205,7 @@ TEST(Gates, SeeAClassThatVanishesBehindOthersThatGain) {
     const HeldOut current(80, 0.5, {0, 1, 2, 3});
     const HeldOut candidate(80, 1.0, {0, 1, 2, 2});
     const auto comparison = compare_models(current.model, candidate.model, kCodes, 4, current.recordings, {});
-    EXPECT_GT(comparison.candidate_macro_f1, comparison.current_macro_f1);
+    EXPECT_GT(comparison.macro.candidate_f1, comparison.macro.current_f1);
     EXPECT_THAT(decide(comparison, {}).reasons, ElementsAre(HasSubstr("D: F1")));
 }
 
@@ -170,8 +214,8 @@ TEST(Gates, PromoteAModelThatFindsMore) {
     const HeldOut candidate(80, 0.9, {0, 1, 2, 3});
     const auto comparison = compare_models(current.model, candidate.model, kCodes, 4, current.recordings, {});
     EXPECT_TRUE(decide(comparison, {}).promote);
-    ASSERT_TRUE(comparison.macro_difference.has_value());
-    EXPECT_GT(comparison.macro_difference->low, 0.0);
+    ASSERT_TRUE(comparison.macro.difference.has_value());
+    EXPECT_GT(comparison.macro.difference->low, 0.0);
     EXPECT_EQ(comparison.classes[2].positives, 80);
 }
 
@@ -182,8 +226,25 @@ TEST(Gates, CountAClassTheCurrentModelDoesNotKnowAsNew) {
     const auto comparison = compare_models(current.model, candidate.model, kCodes, 3, current.recordings, {});
     EXPECT_TRUE(comparison.classes[3].is_new);
     EXPECT_EQ(comparison.classes[3].current_f1, 0.0);
-    EXPECT_GT(comparison.candidate_macro_f1, comparison.current_macro_f1 + 0.2);
+    EXPECT_GT(comparison.macro.candidate_f1, comparison.macro.current_f1 + 0.2);
     EXPECT_THAT(decide(comparison, {}).reasons, testing::Contains("new classes: D"));
+    ASSERT_TRUE(comparison.known_classes.has_value());
+    EXPECT_EQ(comparison.known_classes->candidate_f1, comparison.known_classes->current_f1);
+    EXPECT_EQ(comparison.known_classes->fall_share, 0.0);
+}
+
+TEST(Gates, CompareTheKnownClassesAloneWhereOthersAreNew) {
+    HeldOut current(80, 0.9, {0, 1, 2, 3});
+    for (std::size_t i = 3; i < current.model.table.scores.size(); i += 4) current.model.table.scores[i] = 0.0F;
+    const HeldOut candidate(80, 0.7, {0, 1, 2, 3});
+    const auto comparison = compare_models(current.model, candidate.model, kCodes, 3, current.recordings, {});
+    EXPECT_GT(comparison.macro.candidate_f1, comparison.macro.current_f1) << "by the new one alone";
+    double fall = 0.0;
+    for (std::size_t c = 0; c < 3; ++c)
+        fall += (comparison.classes[c].current_f1 - comparison.classes[c].candidate_f1) / 3.0;
+    ASSERT_TRUE(comparison.known_classes.has_value());
+    EXPECT_NEAR(comparison.known_classes->current_f1 - comparison.known_classes->candidate_f1, fall, 1e-12);
+    EXPECT_THAT(decide(comparison, {.min_positives = 1000}).reasons, ElementsAre(HasSubstr("of the known classes")));
 }
 
 TEST(Gates, AreLessSureTheFewerRecordingsThereAre) {
@@ -208,7 +269,7 @@ TEST(Gates, SayNothingOfClassesWithoutPositives) {
     const auto comparison =
         compare_models(current.model, current.model, std::vector<std::string>{"A", "B"}, 2, current.recordings, {});
     EXPECT_FALSE(comparison.classes[0].difference.has_value());
-    EXPECT_FALSE(comparison.macro_difference.has_value());
+    EXPECT_FALSE(comparison.macro.difference.has_value());
     EXPECT_TRUE(describe(comparison)["classes"][0]["difference_95"].is_null());
     EXPECT_FALSE(decide(comparison, {}).promote);
 }
@@ -220,7 +281,7 @@ TEST(Gates, GiveAllTheirNumbers) {
         compare_models(current.model, candidate.model, std::vector<std::string>{"A", "B"}, 1, current.recordings, {});
     comparison.noise = {.hours = 1.5, .current_events = 2, .candidate_events = 3};
     const auto numbers = describe(comparison);
-    EXPECT_EQ(numbers["macro_f1"]["candidate"], comparison.candidate_macro_f1);
+    EXPECT_EQ(numbers["macro_f1"]["candidate"], comparison.macro.candidate_f1);
     EXPECT_EQ(numbers["macro_difference_95"].size(), 2U);
     EXPECT_EQ(numbers["noise"]["events"]["candidate"], 3);
     EXPECT_EQ(numbers["classes"][1]["code"], "B");

@@ -171,6 +171,8 @@ TEST_F(HtmlReport, TellsOfAPromotion) {
                         .candidate = {.table = better, .thresholds = {0.5F, 0.5F}}};
     judgement.comparison =
         compare_models(judgement.current, judgement.candidate, judgement.codes, 1, judgement.recordings, {});
+    judgement.comparison.earlier = {.macro = {.current_f1 = 0.25, .candidate_f1 = 0.5}, .classes = {}};
+    judgement.comparison.not_judged = {"C", "D"};
     judgement.comparison.noise = {.hours = 0.5, .current_events = 3, .candidate_events = 2};
     auto line = describe(judgement.comparison);
     line.update({{"candidate", "0123456789abcdef"},
@@ -190,6 +192,9 @@ TEST_F(HtmlReport, TellsOfAPromotion) {
                 HasSubstr("Candidate 0123456789abcdef was <b>refused</b>; the current model was fedcba9876543210"));
     EXPECT_THAT(html, HasSubstr("<li>A: F1 &lt;falls&gt;</li>"));
     EXPECT_THAT(html, HasSubstr("Macro F1 0.500 &rarr; 1.000"));
+    EXPECT_THAT(html, HasSubstr("Macro F1 over the known classes alone: 1.000 &rarr; 1.000."));
+    EXPECT_THAT(html, HasSubstr("Macro F1 by the labels of the last decision: 0.250 &rarr; 0.500."));
+    EXPECT_THAT(html, HasSubstr("nothing judged: C, D."));
     EXPECT_THAT(html, HasSubstr("false events in 0.50 h of noise: 3 &rarr; 2"));
     EXPECT_THAT(html, HasSubstr("<td>B (new)</td><td>0</td><td>1</td><td>0.000</td><td>1.000</td>"));
     EXPECT_THAT(html, HasSubstr(">candidate</text>"));

@@ -50,6 +50,9 @@ std::string without_trill(bool low, bool rise, bool) {
 std::string as_they_are(bool low, bool rise, bool trill) {
     return joined({{low, "LOW"}, {rise, "RISE"}, {trill, "TRILL"}});
 }
+std::string low_alone(bool low, bool, bool) {
+    return joined({{low, "LOW"}});
+}
 std::string exchanged(bool low, bool rise, bool trill) {
     return joined({{low, "RISE"}, {rise, "TRILL"}, {trill, "LOW"}});
 }
@@ -171,10 +174,19 @@ TEST_F(Retrain, PromotesWhatIsBetterRefusesPoisonAndGoesBack) {
     EXPECT_EQ(current().id, second.id);
     EXPECT_THAT(names_in(models() / "retraining"), UnorderedElementsAre("embeddings.safetensors", "known_labels.csv"));
 
+    label(exchanged, exchanged);
+    const auto seen_through = run();
+    EXPECT_EQ(seen_through["outcome"], "refused") << seen_through.dump(1);
+    EXPECT_GT(seen_through["macro_f1"]["candidate"], seen_through["macro_f1"]["current"]) << "by turned labels";
+    EXPECT_THAT(seen_through["reasons"],
+                testing::Each(testing::ResultOf([](const nlohmann::json& reason) { return reason.get<std::string>(); },
+                                                HasSubstr("by the labels of the last decision"))));
+    EXPECT_EQ(current().id, second.id);
+
     EXPECT_EQ(roll_back(options_)["current"], first);
     EXPECT_EQ(current().id, first);
-    ASSERT_EQ(history().size(), 3U);
-    EXPECT_EQ(history()[2]["outcome"], "rolled_back");
+    ASSERT_EQ(history().size(), 4U);
+    EXPECT_EQ(history()[3]["outcome"], "rolled_back");
     EXPECT_EQ(run()["outcome"], "nothing_new") << "the labels are not taken for new again";
 }
 
@@ -192,6 +204,48 @@ TEST_F(Retrain, CountsFalseEventsInAFolderOfNoise) {
     write_text(options_.noise / "notes.txt", "no sound");
     const auto line = run();
     EXPECT_DOUBLE_EQ(line["noise"]["hours"], 2 * 20.0 / 3600.0) << "each channel for itself";
+}
+
+TEST_F(Retrain, CountsFalseEventsInQuietFilesOfADayOnWhichSomethingCalled) {
+    record(40, 20);
+    begin(1);
+    label(as_they_are);
+    const auto labels = options_.station / "dataset/labels.csv";
+    std::istringstream lines(read_text(labels));
+    std::string of_a_day;
+    double quiet_hours = 0.0;
+    for (std::string line; std::getline(lines, line);) {
+        const bool is_test = line.ends_with(",test");
+        if (line.ends_with(",,,,test")) quiet_hours += 3.0 / 3600.0;
+        of_a_day += line + (of_a_day.empty() ? ",recording" : is_test ? ",POND_20260101" : ",") + '\n';
+    }
+    write_text(labels, of_a_day);
+    fitting_.training.epochs = 1;
+    ASSERT_GT(quiet_hours, 0.0);
+    EXPECT_DOUBLE_EQ(run()["noise"]["hours"], quiet_hours);
+}
+
+TEST_F(Retrain, NamesClassesThatNothingJudgesAndLeavesTheirHeadAlone) {
+    record(40, 20);
+    begin(1);
+    label(low_alone, low_alone);
+    fitting_.training.epochs = 2;
+    const auto line = run();
+    EXPECT_EQ(line["not_judged"], nlohmann::json({"RISE"}));
+    EXPECT_THAT(read_text(models() / line["report"].get<std::string>()), HasSubstr("nothing judged: RISE."));
+    const auto before = read_bundle(models() / "first.safetensors");
+    const auto after = read_bundle(models() / (line["candidate"].get<std::string>() + ".safetensors"));
+    ASSERT_EQ(before.labels[1].code, "RISE");
+    for (const auto* name : {"head.weight", "head.bias"}) {
+        const auto row = [&](const Bundle& bundle, std::ptrdiff_t c) {
+            const auto& bytes = bundle.tensors.at(name).bytes;
+            const auto size = std::ssize(bytes) / 2;
+            return std::vector(bytes.begin() + c * size, bytes.begin() + (c + 1) * size);
+        };
+        EXPECT_EQ(row(after, 1), row(before, 1)) << name;
+        EXPECT_NE(row(after, 0), row(before, 0)) << name;
+    }
+    EXPECT_EQ(after.thresholds[1], before.thresholds[1]);
 }
 
 TEST_F(Retrain, RefusesWhereNothingIsHeldOut) {
