@@ -59,6 +59,7 @@ ClipKeeper::ClipKeeper(ClipsConfig config, std::string station, const Bundle& bu
                        Metrics& metrics)
     : config_(std::move(config)),
       station_(std::move(station)),
+      run_(fmt::format("{:06x}", std::random_device()() & 0xFFFFFFU)),
       next_(next),
       metrics_(metrics),
       window_seconds_(bundle.front_end.window_seconds),
@@ -224,9 +225,10 @@ ClipKeeper::Clip ClipKeeper::clip_of(ClipKind kind, const std::string& source, c
 }
 
 // KIND/CODE/STATION_YYYYMMDD_HHMMSSZ_SOURCE_CHANNEL_SAMPLE: the date as recorders write it, of the clip's first sample
-// as far as it is known; the sample keeps names of one second apart.
+// as far as it is known; the sample keeps names of one second apart. Samples begin anew with each run: where no date
+// tells the runs apart, a number taken by chance does.
 void ClipKeeper::name(Clip& clip) const {
-    std::string date = "undated";
+    std::string date = "undated-" + run_;
     if (clip.start) {
         const auto begin = *clip.start + SampleClock::offset(clip.first - clip.anchor, clip.sample_rate_hz);
         date = fmt::format("{:%Y%m%d_%H%M%S}Z", std::chrono::floor<std::chrono::seconds>(begin));

@@ -89,6 +89,7 @@ class ClipKeeper : public DetectionSink {
 
     const ClipsConfig config_;
     const std::string station_;
+    const std::string run_;  // tells this run's undated clips from those of another
     DetectionSink& next_;
     Metrics& metrics_;
 

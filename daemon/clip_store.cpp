@@ -25,6 +25,12 @@ bool is_locked(const fs::path& clip) {
     return !error && (permissions & fs::perms::owner_write) == fs::perms::none;
 }
 
+// Whether its removal gives anything back to the disk: not where the file has another name, too, as in a data set.
+bool frees_disk(const fs::path& clip) {
+    std::error_code error;
+    return fs::hard_link_count(clip, error) == 1;
+}
+
 void write_flac(const fs::path& path, const Sound& sound, const ClipTags& tags) {
     SF_INFO info{};
     info.samplerate = sound.sample_rate_hz;
@@ -55,7 +61,7 @@ void check_whole(const fs::path& path, const Sound& sound) {
 }  // namespace
 
 void ClipStore::write(const std::string& wanted, const Sound& sound, const ClipTags& tags) {
-    const auto path = folder_ / (wanted + ".flac");
+    const auto path = free_path(wanted);
     const auto group = path.parent_path().lexically_relative(folder_).string();
     const auto part = fs::path(path.string() + kUnfinished);
     fs::create_directories(path.parent_path());
@@ -75,6 +81,13 @@ void ClipStore::write(const std::string& wanted, const Sound& sound, const ClipT
     its.clips.push_back({path, fs::last_write_time(path), bytes});
     its.bytes += bytes;
     bytes_ += bytes;
+}
+
+// PATH.flac; where there is such a clip, PATH_2.flac and so on.
+fs::path ClipStore::free_path(const std::string& wanted) const {
+    auto path = folder_ / (wanted + ".flac");
+    for (int number = 2; fs::exists(path); ++number) path = folder_ / fmt::format("{}_{}.flac", wanted, number);
+    return path;
 }
 
 // What is there now; what a crash left unfinished goes.
@@ -105,23 +118,39 @@ std::int64_t ClipStore::free_bytes() const {
 
 void ClipStore::make_room(std::int64_t bytes) {
     while (bytes_ + bytes > limits_.max_bytes) {
-        if (!remove_one())
+        if (!remove_one(For::kBudget))
             throw std::runtime_error(fmt::format("{}: all that the budget holds is locked", folder_.string()));
     }
-    while (free_bytes() < limits_.min_free_bytes + bytes) {
-        if (!remove_one())
+    for (std::int64_t missing = 0; (missing = limits_.min_free_bytes + bytes - free_bytes()) > 0;) {
+        // Where all of them wouldn't do, as something else fills the disk, none goes for nothing.
+        if (!can_free(missing) || !remove_one(For::kDisk))
             throw std::runtime_error(fmt::format("{}: too little of the disk is free", folder_.string()));
     }
 }
 
+bool ClipStore::may_go(const Clip& clip, For purpose) {
+    return !is_locked(clip.path) && (purpose == For::kBudget || frees_disk(clip.path));
+}
+
+// Whether the disk would have so many bytes more without the clips that may go.
+bool ClipStore::can_free(std::int64_t bytes) const {
+    for (const auto& [name, group] : groups_) {
+        for (const auto& clip : group.clips) {
+            if (may_go(clip, For::kDisk)) bytes -= clip.bytes;
+            if (bytes <= 0) return true;
+        }
+    }
+    return false;
+}
+
 // False when there is none that may go.
-bool ClipStore::remove_one() {
+bool ClipStore::remove_one(For purpose) {
     std::vector<Group*> by_size;
     for (auto& [name, group] : groups_) by_size.push_back(&group);
     std::sort(by_size.begin(), by_size.end(), [](const Group* a, const Group* b) { return a->bytes > b->bytes; });
     for (Group* group : by_size) {
         const auto oldest = std::find_if(group->clips.begin(), group->clips.end(),
-                                         [](const Clip& clip) { return !is_locked(clip.path); });
+                                         [&](const Clip& clip) { return may_go(clip, purpose); });
         if (oldest == group->clips.end()) continue;
         fs::remove(oldest->path);
         group->bytes -= oldest->bytes;

@@ -288,12 +288,14 @@ Station load_station(const std::filesystem::path& path, const Bundle* in_use) {
     return station;
 }
 
-void check_model(const Config& config, const Bundle& bundle) {
+std::vector<std::string> check_model(const Config& config, const Bundle& bundle) {
     ConfigDocument document(config.text, config.file);
     auto root = document.root();
     read_config(root, ConfigDepth::kTextAlone);  // so that no key counts as one that nobody asked for
+    const auto warned_before = static_cast<std::ptrdiff_t>(document.warnings().size());
     check_against_model(root, config, bundle);
     document.finish();
+    return lines_of({document.warnings().begin() + warned_before, document.warnings().end()});
 }
 
 Config parse_config(std::string_view text, const std::string& file, ConfigDepth depth) {

@@ -120,8 +120,9 @@ struct Station {
 /// models by itself: with `in_use` the settings are held against that one, whatever model is named now.
 Station load_station(const std::filesystem::path& path, const Bundle* in_use = nullptr);
 
-/// Throws ConfigError with every reason why a configuration can't go with another model than it was read for.
-void check_model(const Config& config, const Bundle& bundle);
+/// Throws ConfigError with every reason why a configuration can't go with another model than it was read for; else
+/// returns what to warn of.
+std::vector<std::string> check_model(const Config& config, const Bundle& bundle);
 
 /// Whether reading a configuration opens the files that it names and asks GStreamer for its sources, too.
 enum class ConfigDepth { kTextAlone, kFilesToo };

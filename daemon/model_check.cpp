@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <set>
 #include <string>
@@ -62,6 +63,15 @@ void check_activity_prior(ConfigSection root, const Config& config, const Bundle
     }
 }
 
+// No fault: a daemon must go back to an older model whatever its newer one's classes were.
+template <typename Value>
+void warn_of_unknown_classes(ConfigSection section, const std::map<std::string, Value>& by_class,
+                             const Bundle& bundle) {
+    for (const auto& [code, value] : by_class) {
+        if (!has_class(bundle, code)) section.warn(code, "the model has no such class: it is of no effect");
+    }
+}
+
 }  // namespace
 
 void check_against_model(ConfigSection root, const Config& config, const Bundle& bundle) {
@@ -70,14 +80,9 @@ void check_against_model(ConfigSection root, const Config& config, const Bundle&
             .fault("hop_seconds", fmt::format("{} is more than the model's window of {} s: sound would be skipped",
                                               config.hop_seconds, bundle.front_end.window_seconds));
     }
-    auto thresholds = root.section("detection").section("thresholds");
-    for (const auto& [code, threshold] : config.detection.thresholds) {
-        if (!has_class(bundle, code)) thresholds.fault(code, "the model has no such class");
-    }
-    auto min_windows = root.section("detection").section("min_windows_by_class");
-    for (const auto& [code, count] : config.detection.min_windows_by_class) {
-        if (!has_class(bundle, code)) min_windows.fault(code, "the model has no such class");
-    }
+    auto detection = root.section("detection");
+    warn_of_unknown_classes(detection.section("thresholds"), config.detection.thresholds, bundle);
+    warn_of_unknown_classes(detection.section("min_windows_by_class"), config.detection.min_windows_by_class, bundle);
     check_reachability(root, config, bundle);
     check_activity_prior(root, config, bundle);
 }

@@ -27,7 +27,8 @@ namespace fs = std::filesystem;
 constexpr auto kSettle = 100ms;    // `ln -sfn` removes the link before it makes the new one
 constexpr int kMostSettling = 20;  // changes that follow one another
 constexpr int kMostLinks = 16;
-constexpr std::uint32_t kEvents = IN_CREATE | IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE;
+constexpr std::uint32_t kEvents =
+    IN_CREATE | IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_MOVE_SELF | IN_DELETE_SELF;
 
 // Which file it is, and which state of it; empty where there is none.
 std::string identity(const fs::path& path) {
@@ -57,7 +58,7 @@ class ModelLoader::Watch {
   public:
     Watch() : inotify_(inotify_init1(IN_NONBLOCK | IN_CLOEXEC)), wake_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
         if (inotify_ < 0 || wake_ < 0)
-            spdlog::warn("model: changes can't be watched, SIGHUP tells of them: {}", std::strerror(errno));
+            spdlog::warn("model: changes can't be watched, they are seen later: {}", std::strerror(errno));
     }
     ~Watch() {
         if (inotify_ >= 0) close(inotify_);
@@ -72,36 +73,33 @@ class ModelLoader::Watch {
         if (write(wake_, &one, sizeof one) < 0) return;
     }
 
-    /// From now on these folders alone.
+    /// From now on these folders alone, as far as they are there.
     void watch(const std::set<fs::path>& folders) {
-        for (auto each = watched_.begin(); each != watched_.end();) {
-            if (folders.contains(each->second)) {
-                ++each;
-                continue;
-            }
-            inotify_rm_watch(inotify_, each->first);
-            each = watched_.erase(each);
-        }
+        std::map<int, fs::path> now;
         for (const auto& folder : folders) {
             const int number = inotify_add_watch(inotify_, folder.c_str(), kEvents | IN_ONLYDIR);
-            if (number >= 0) watched_[number] = folder;
+            if (number >= 0) now[number] = folder;
+        }
+        for (const auto& [number, folder] : std::exchange(watched_, std::move(now))) {
+            if (!watched_.contains(number)) inotify_rm_watch(inotify_, number);
         }
     }
 
-    /// Waits for a change or a wake; then until nothing has changed for a moment.
-    void wait() {
+    /// Waits for a change or a wake, at most so long; then until nothing has changed for a moment. False: time is over.
+    bool wait(std::chrono::milliseconds longest) {
         pollfd files[] = {{.fd = inotify_, .events = POLLIN, .revents = 0},
                           {.fd = wake_, .events = POLLIN, .revents = 0}};
         for (bool changed = false; !changed;) {
-            if (poll(files, 2, -1) < 0) return;
+            if (poll(files, 2, static_cast<int>(longest.count())) <= 0) return false;
             std::uint64_t count = 0;
-            if (read(wake_, &count, sizeof count) > 0) return;
+            if (read(wake_, &count, sizeof count) > 0) return true;
             changed = take_changes();
         }
         for (int i = 0; i < kMostSettling; ++i) {
-            if (poll(files, 2, static_cast<int>(kSettle.count())) <= 0 || files[1].revents != 0) return;
+            if (poll(files, 2, static_cast<int>(kSettle.count())) <= 0 || files[1].revents != 0) break;
             take_changes();
         }
+        return true;
     }
 
   private:
@@ -113,6 +111,7 @@ class ModelLoader::Watch {
             for (const char* at = buffer; at < buffer + size;) {
                 const auto& event = *reinterpret_cast<const inotify_event*>(at);
                 at += sizeof event + event.len;
+                if ((event.mask & IN_IGNORED) != 0) continue;  // a watch has ended
                 const auto folder = watched_.find(event.wd);
                 std::error_code error;
                 const bool begun = (event.mask & IN_CREATE) != 0 && event.len > 0 && folder != watched_.end() &&
@@ -128,8 +127,10 @@ class ModelLoader::Watch {
     std::map<int, fs::path> watched_;
 };
 
-ModelLoader::ModelLoader(const std::string& name, fs::path path, std::string known, Make make)
+ModelLoader::ModelLoader(const std::string& name, fs::path path, std::string known, Make make,
+                         std::chrono::milliseconds look_every)
     : make_(std::move(make)),
+      look_every_(look_every),
       watch_(std::make_unique<Watch>()),
       path_(std::move(path)),
       known_(std::move(known)),
@@ -159,6 +160,8 @@ std::vector<ModelFinding> ModelLoader::take() {
 }
 
 void ModelLoader::run(const std::stop_token& stop) {
+    bool told = true;
+    std::string last;
     while (!stop.stop_requested()) {
         fs::path path;
         bool asked = false;
@@ -169,11 +172,14 @@ void ModelLoader::run(const std::stop_token& stop) {
         }
         watch_->watch(folders_of(path));  // before the look, so that no change after it is missed
         auto now = identity(path);
-        if (asked || now != seen_) {
+        // What nobody tells of may be half written still, unless it has stayed as it is.
+        const bool settled = told || now == last;
+        last = now;
+        if (asked || (now != seen_ && settled)) {
             seen_ = std::move(now);
             examine(path);
         }
-        watch_->wait();
+        told = watch_->wait(look_every_);
     }
 }
 
@@ -201,6 +207,7 @@ void ModelLoader::examine(const fs::path& path) {
     } catch (const std::exception&) {
         auto failure = current_exception_message();
         const std::lock_guard lock(mutex_);
+        known_.clear();  // the one before, should it come back, is news
         findings_.push_back({.kind = ModelFinding::Kind::kFailed, .failure = std::move(failure)});
     }
 }

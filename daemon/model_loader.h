@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -22,15 +23,19 @@ struct ModelFinding {
 };
 
 /// Loads the bundle that a path names whenever it has become another one, in a thread of its own. It sees, by inotify,
-/// that the path, a symbolic link on the way, or the file itself is put in place, written or removed.
+/// that the path, a symbolic link on the way, or the file itself is put in place, written or removed. What inotify
+/// can't tell, as of a folder that wasn't there, it sees when it looks by itself, once two such looks find the same.
 class ModelLoader {
   public:
     /// Makes the model of a bundle read from `path`, warm; throws with one line. Called by the loader's thread.
     using Make = std::function<std::shared_ptr<const Model>(const std::filesystem::path& path, Bundle bundle)>;
 
-    /// name: of the thread. known: id of a bundle that needn't be loaded; empty: none; later the last that was. The
-    /// first look is at once.
-    ModelLoader(const std::string& name, std::filesystem::path path, std::string known, Make make);
+    static constexpr std::chrono::milliseconds kLookEvery{10'000};
+
+    /// name: of the thread. known: id of a bundle that needn't be loaded; empty: none; later the last that was, unless
+    /// the path has named none since. The first look is at once, one by itself each `look_every`.
+    ModelLoader(const std::string& name, std::filesystem::path path, std::string known, Make make,
+                std::chrono::milliseconds look_every = kLookEvery);
     ~ModelLoader();
     ModelLoader(const ModelLoader&) = delete;
     ModelLoader& operator=(const ModelLoader&) = delete;
@@ -47,6 +52,7 @@ class ModelLoader {
     void examine(const std::filesystem::path& path);
 
     const Make make_;
+    const std::chrono::milliseconds look_every_;
     const std::unique_ptr<Watch> watch_;
 
     std::mutex mutex_;  // guards what follows
@@ -55,7 +61,7 @@ class ModelLoader {
     bool asked_ = true;
     std::vector<ModelFinding> findings_;
 
-    std::string seen_;  // the file that was looked at last; of the thread alone
+    std::string seen_;  // the file that was examined last; of the thread alone
     std::jthread thread_;
 };
 

@@ -61,7 +61,7 @@ void ModelSwitch::take_model(ModelFinding finding, MonotonicTime now) {
     if (finding.id == old) return set_fault("");
     if (!finding.model) return;  // one that was refused or taken back before: the fault stays
     try {
-        check_model(config_, finding.model->bundle());
+        for (const auto& warning : check_model(config_, finding.model->bundle())) spdlog::warn("{}", warning);
     } catch (const ConfigError& error) {
         std::vector<std::string> faults;
         for (const auto& fault : error.faults()) faults.push_back(to_string(fault));

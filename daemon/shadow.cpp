@@ -1,8 +1,8 @@
 #include "daemon/shadow.h"
 
-#include <pthread.h>
-#include <sched.h>
 #include <spdlog/spdlog.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -20,10 +20,12 @@ using namespace std::chrono_literals;
 constexpr auto kLook = 500ms;  // without windows it looks so often whether there is another candidate
 constexpr auto kRest = 2ms;    // between looks whether the live model has caught up
 
-// Runs only where a processor would be idle. Where that is refused, it runs all the same.
+constexpr int kNice = 19;  // the least that still gets some time
+
+// Of this thread alone, as Linux has it. Not SCHED_IDLE: it shares locks with the analysis, and a thread that gets no
+// time while it holds one would have the analysis wait.
 void take_the_lowest_priority() {
-    const sched_param none{};
-    pthread_setschedparam(pthread_self(), SCHED_IDLE, &none);
+    setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), kNice);
 }
 
 std::set<std::string> codes_above(const Model& model, std::span<const float> thresholds,

@@ -5,6 +5,7 @@
 
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "daemon/clip_keeper.h"
 #include "daemon/clip_store.h"
@@ -12,6 +13,7 @@
 #include "daemon/sound_memory.h"
 #include "streaming/recorder_time.h"
 #include "tests/daemon/fakes.h"
+#include "tests/end_to_end/small_disk.h"
 #include "tests/temporary_folder.h"
 
 namespace chorus {
@@ -167,6 +169,50 @@ TEST(ClipStore, SaysWhenAllIsLockedOrTheDiskTooFull) {
     EXPECT_THAT(files_in(folder.path()), ElementsAre("event/A/0.flac", "event/A/0.flac.lock"));
 }
 
+TEST(ClipStore, RemovesNothingWhereThatWouldNotDo) {
+    const TemporaryFolder folder;
+    ClipStore store(folder.path(), {.max_bytes = 1 << 30, .min_free_bytes = 0});
+    for (const auto* path : {"event/A/0", "event/A/1", "event/B/0"}) store.write(path, noise(kRate), {});
+    ClipStore greedy(folder.path(), {.max_bytes = 1 << 30, .min_free_bytes = std::int64_t{1} << 60});
+    EXPECT_THROW(greedy.write("event/A/2", noise(kRate), {}), std::runtime_error);
+    EXPECT_THAT(files_in(folder.path()), ElementsAre("event/A/0.flac", "event/A/1.flac", "event/B/0.flac"));
+}
+
+TEST(ClipStore, LeavesClipsThatADataSetHoldsWhereTheDiskIsShort) {
+    const TemporaryFolder folder;
+    const auto disk = small_disk(folder / "disk");
+    if (!disk) GTEST_SKIP() << "no file system can be mounted here";
+    const auto free = [&] { return static_cast<std::int64_t>(fs::space(disk->folder()).available); };
+    const auto clips = disk->folder() / "clips";
+    ClipStore store(clips, {.max_bytes = 1 << 30, .min_free_bytes = 0});
+    for (const auto* path : {"event/A/0", "event/A/1", "event/A/2", "event/B/0"}) {
+        store.write(path, noise(kRate), {});
+        std::this_thread::sleep_for(5ms);  // in the order of their times
+    }
+    fs::create_hard_link(clips / "event/A/0.flac", disk->folder() / "labelled.flac");
+    fs::create_hard_link(clips / "event/A/2.flac", disk->folder() / "too.flac");
+    ClipStore tight(clips, {.max_bytes = 1 << 30, .min_free_bytes = free()});
+    tight.write("event/C/0", noise(kRate), {});
+    EXPECT_THAT(files_in(clips), ElementsAre("event/A/0.flac", "event/A/2.flac", "event/B/0.flac", "event/C/0.flac"));
+    fs::create_hard_link(clips / "event/B/0.flac", disk->folder() / "rare.flac");
+    fs::create_hard_link(clips / "event/C/0.flac", disk->folder() / "new.flac");
+    EXPECT_THROW(tight.write("event/C/1", noise(kRate), {}), std::runtime_error);
+    EXPECT_THAT(files_in(clips), SizeIs(4)) << "none of them would help";
+}
+
+TEST(ClipStore, NumbersAClipWhoseNameIsTaken) {
+    const TemporaryFolder folder;
+    ClipStore store(folder.path(), {.max_bytes = 1 << 30, .min_free_bytes = 0});
+    store.write("event/A/0", noise(100), {});
+    std::ofstream(folder / "event/A/0.flac.lock");
+    store.write("event/A/0", noise(200), {});
+    store.write("event/A/0", noise(300), {});
+    EXPECT_THAT(files_in(folder.path()),
+                ElementsAre("event/A/0.flac", "event/A/0.flac.lock", "event/A/0_2.flac", "event/A/0_3.flac"));
+    EXPECT_THAT(read_back(folder / "event/A/0.flac").samples, SizeIs(100));
+    EXPECT_THAT(read_back(folder / "event/A/0_3.flac").samples, SizeIs(300));
+}
+
 TEST(ClipStore, RemovesWhatACrashLeftUnfinished) {
     const TemporaryFolder folder;
     fs::create_directories(folder / "event/A");
@@ -257,8 +303,20 @@ TEST_F(ClipKeeperTest, CutsALongEventOnceItIsLongEnough) {
         if (event.phase == EventPhase::kClose) clips.push_back(event.clip);
     }
     ASSERT_THAT(clips, SizeIs(1));
-    EXPECT_THAT(clips[0], HasSubstr("event/TONE/pond-7_undated_mic-1_1_"));
+    EXPECT_THAT(clips[0], testing::MatchesRegex("event/TONE/pond-7_undated-[0-9a-f]+_mic-1_1_[0-9]+.flac"));
     EXPECT_EQ(read_back(folder_ / "clips" / clips[0]).info.frames, 11 * kRate / 2);
+}
+
+TEST_F(ClipKeeperTest, KeepsTheUndatedClipsOfAnEarlierRun) {
+    const auto sound = noise_with_tones(kRate, 6.0, {{2.0, 3.0}});
+    std::set<std::string> clips;
+    for (int i = 0; i < 2; ++i) {
+        for (const auto& event : run(kEventsAlone, sound, std::nullopt)) {
+            if (event.phase == EventPhase::kClose) clips.insert(event.clip);
+        }
+    }
+    EXPECT_THAT(clips, SizeIs(2));
+    EXPECT_THAT(files_in(folder_ / "clips"), testing::ElementsAreArray(clips));
 }
 
 TEST_F(ClipKeeperTest, KeepsASampleOfWhatIsUncertainAndOfAnything) {

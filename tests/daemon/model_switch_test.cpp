@@ -188,6 +188,46 @@ TEST_F(ModelLoaderTest, LooksElsewhereWhenAskedTo) {
     EXPECT_EQ(next(loader).kind, Kind::kLoaded) << "it watches there";
 }
 
+TEST_F(ModelLoaderTest, SeesThatTheFolderIsRenamedAway) {
+    fs::create_directory(folder_ / "models");
+    fs::copy_file(folder_ / "first", folder_ / "models/current");
+    ModelLoader loader("model", folder_ / "models/current", first_, make, 1h);
+    EXPECT_EQ(next(loader).kind, Kind::kKnown);
+    fs::rename(folder_ / "models", folder_ / "away");
+    EXPECT_EQ(next(loader).kind, Kind::kAbsent);
+}
+
+TEST_F(ModelLoaderTest, FindsAFolderThatComesLaterOrIsReplaced) {
+    const auto come = [&](const char* bundle) {
+        fs::create_directory(folder_ / "coming");
+        fs::copy_file(folder_ / bundle, folder_ / "coming/current");
+        fs::rename(folder_ / "coming", folder_ / "models");
+    };
+    ModelLoader loader("model", folder_ / "models/current", "", make, 10ms);
+    EXPECT_EQ(next(loader).kind, Kind::kAbsent);
+    come("first");
+    EXPECT_EQ(next(loader).model->id(), first_);
+    fs::remove_all(folder_ / "models");
+    EXPECT_EQ(next(loader).kind, Kind::kAbsent);
+    come("second");
+    EXPECT_EQ(next(loader).model->id(), second_);
+    // Of this inotify isn't asked to tell.
+    fs::last_write_time(folder_ / "models/current", fs::file_time_type::clock::now() + 1h);
+    EXPECT_EQ(next(loader).kind, Kind::kKnown);
+}
+
+TEST_F(ModelLoaderTest, FindsAFolderThatIsALinkRenamedOver) {
+    for (const auto* name : {"first", "second"}) {
+        fs::create_directory(folder_ / (std::string(name) + "s"));
+        fs::copy_file(folder_ / name, folder_ / (std::string(name) + "s") / "bundle");
+    }
+    fs::create_symlink("firsts", folder_ / "models");
+    ModelLoader loader("model", folder_ / "models/bundle", first_, make, 10ms);
+    EXPECT_EQ(next(loader).kind, Kind::kKnown);
+    link_atomically("seconds", folder_ / "models");
+    EXPECT_EQ(next(loader).model->id(), second_);
+}
+
 /// A station that listens, and the switch that holds its model against its configuration.
 class ModelSwitchTest : public ModelLoaderTest {
   protected:
@@ -272,18 +312,38 @@ TEST_F(ModelSwitchTest, RefusesWhatTheConfigurationDoesNotGoWith) {
     ASSERT_TRUE(refuses());
     const auto fault = switch_->status().fault;
     EXPECT_THAT(fault, StartsWith(current_.string() + ": model "));
-    for (const auto* part : {":6: analysis.hop_seconds: 0.25 is more than the model's window",
-                             ":8: detection.min_windows_by_class.FROG: the model has no such class",
-                             ":10: detection.thresholds.FROG: the model has no such class"})
-        EXPECT_THAT(fault, HasSubstr(config_path_.string() + part));
+    EXPECT_THAT(fault,
+                HasSubstr(config_path_.string() + ":6: analysis.hop_seconds: 0.25 is more than the model's window"));
     EXPECT_EQ(pipeline_->model()->id(), first_);
-
     const auto toads = write(folder_ / "toads", {"TOAD"});
-    ASSERT_TRUE(supervised_until([&] { return switch_->status().fault.find("hop_seconds") == std::string::npos; }));
-    EXPECT_THAT(switch_->status().fault, HasSubstr("no such class"));
-    write_config("");
+    EXPECT_TRUE(uses(toads));
+}
+
+TEST_F(ModelSwitchTest, GoesBackToAModelWithoutAClassThatTheConfigurationNames) {
+    write_config("min_windows_by_class = { FROG = 2 }\n[detection.thresholds]\nFROG = 0.4\n");
     reload();
-    EXPECT_TRUE(uses(toads)) << "once the configuration names the class no more";
+    const auto older = write(folder_ / "older", {"TOAD"});
+    link_atomically("older", current_);
+    EXPECT_TRUE(uses(older));
+    const auto place = config_path_.string();
+    const auto warned =
+        ElementsAre(place + ":10: detection.thresholds.FROG: the model has no such class: it is of no effect",
+                    place + ":8: detection.min_windows_by_class.FROG: the model has no such class: it is of no effect");
+    EXPECT_THAT(check_model(config_, read_bundle(current_)), warned);
+    EXPECT_THAT(load_station(config_path_).config.warnings, warned) << "nor is the next start refused";
+    EXPECT_THAT(check_model(config_, read_bundle(folder_ / "first")), testing::IsEmpty());
+}
+
+TEST_F(ModelSwitchTest, SaysAgainWhyARefusedModelIsRefused) {
+    write(folder_ / "hasty", {"TOAD"}, 0.125);
+    link_atomically("hasty", current_);
+    ASSERT_TRUE(refuses());
+    const auto fault = switch_->status().fault;
+    std::ofstream(folder_ / "broken") << "no bundle at all";
+    link_atomically("broken", current_);
+    ASSERT_TRUE(supervised_until([&] { return switch_->status().fault != fault; }));
+    link_atomically("hasty", current_);
+    EXPECT_TRUE(supervised_until([&] { return switch_->status().fault == fault; }));
 }
 
 TEST_F(ModelSwitchTest, FollowsTheConfigurationToAnotherPath) {
@@ -371,6 +431,11 @@ TEST_F(ModelSwitchTest, RunsTheCandidateThatLiesBesideTheModel) {
     EXPECT_TRUE(shadow("")) << "another front-end";
     link_atomically("second", folder_ / "candidate");
     EXPECT_TRUE(shadow(second_));
+    std::ofstream(folder_ / "broken") << "no bundle at all";
+    link_atomically("broken", folder_ / "candidate");
+    EXPECT_TRUE(shadow(""));
+    link_atomically("second", folder_ / "candidate");
+    EXPECT_TRUE(shadow(second_)) << "the same again";
     link_atomically("second", current_);
     EXPECT_TRUE(uses(second_));
     EXPECT_EQ(switch_->status().shadow, "") << "promoted";

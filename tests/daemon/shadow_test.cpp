@@ -4,6 +4,11 @@
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
+#include <sched.h>
+#include <sys/resource.h>
+
+#include <filesystem>
+#include <fstream>
 
 #include "daemon/pipeline.h"
 #include "tests/daemon/fakes.h"
@@ -181,6 +186,28 @@ class OfferedShadow : public ShadowTest {
     std::int64_t next_ = 0;
     std::atomic<bool> live_waits_{false};
 };
+
+TEST_F(OfferedShadow, GivesWayToTheAnalysisButNotWithoutEnd) {
+    const int own = getpriority(PRIO_PROCESS, 0);
+    const auto live = model(live_, "1111111111111111", 0.5F);
+    Shadow shadow(
+        "test", [&] { return false; }, sink_, metrics_);
+    shadow.compare(live, model(candidate_, "2222222222222222", 0.5F), {});
+    offer(shadow, live, 1);
+    ASSERT_TRUE(eventually([&] { return windows("agreed") == 1; }));
+    int found = 0;
+    for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+        std::string name;
+        std::getline(std::ifstream(task.path() / "comm"), name);
+        if (name != "shadow") continue;
+        const auto id = std::stoi(task.path().filename());
+        EXPECT_EQ(getpriority(PRIO_PROCESS, static_cast<id_t>(id)), 19);
+        EXPECT_EQ(sched_getscheduler(id), SCHED_OTHER) << "it may hold a lock that the analysis waits for";
+        ++found;
+    }
+    EXPECT_EQ(found, 1);
+    EXPECT_EQ(getpriority(PRIO_PROCESS, 0), own) << "of no other thread";
+}
 
 TEST_F(OfferedShadow, RestsWhileTheLiveModelNeedsTheTimeAndSkipsWhatIsTooMuch) {
     const auto live = model(live_, "1111111111111111", 0.5F);

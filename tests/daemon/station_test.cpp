@@ -62,8 +62,7 @@ class StationFile : public testing::Test {
 TEST_F(StationFile, ReadsEachClassesNumberOfWindows) {
     EXPECT_THAT(faults_of(file_source("8s"), "[detection]\nmin_windows_by_class = { TOAD = 2 }\n"), IsEmpty());
     EXPECT_THAT(faults_of(file_source("8s"), "[detection.min_windows_by_class]\nNEWT = 2\nFROG = 0\nTOAD = 1.5\n"),
-                ElementsAre(":6: detection.min_windows_by_class.NEWT: the model has no such class",
-                            ":7: detection.min_windows_by_class.FROG: 0 must be from 1 to 1000",
+                ElementsAre(":7: detection.min_windows_by_class.FROG: 0 must be from 1 to 1000",
                             ":8: detection.min_windows_by_class.TOAD: must be a whole number"));
 }
 
@@ -106,12 +105,23 @@ TEST_F(StationFile, IsHeldAgainstTheModelInUseWhereThereIsOne) {
     Bundle in_use;
     in_use.labels = {{.code = "NEWT", .name = "", .group = ""}};
     in_use.thresholds = {0.5F};
+    in_use.front_end.window_seconds = 1.0;
     const auto faults = [&](const std::string& rest) { return faults_of(live, rest, "model", "", &in_use); };
     EXPECT_THAT(faults("[detection.thresholds]\nNEWT = 0.4\n"), IsEmpty());
-    EXPECT_THAT(faults("[detection.thresholds]\nFROG = 0.4\n"),
-                ElementsAre(":6: detection.thresholds.FROG: the model has no such class"))
-        << "the model named now may have it; it is loaded later";
+    EXPECT_THAT(faults("[analysis]\nhop_seconds = 2.0\n"),
+                ElementsAre(HasSubstr(":6: analysis.hop_seconds: 2 is more than the model's window of 1 s")))
+        << "the model named now may have a longer one; it is loaded later";
     EXPECT_THAT(faults_of(live, "", "absent", "", &in_use), IsEmpty()) << "nor opened now";
+}
+
+// A daemon must start with an older model, whatever its newer one's classes were.
+TEST_F(StationFile, OnlyWarnsOfAClassThatTheModelLacks) {
+    const std::string rest = "[detection.thresholds]\nFROG = 0.4\nNEWT = 0.4\n";
+    EXPECT_THAT(faults_of(file_source("8s"), rest), IsEmpty());
+    const auto path = folder_ / "c.toml";
+    EXPECT_THAT(
+        load_station(path).config.warnings,
+        ElementsAre(path.string() + ":7: detection.thresholds.NEWT: the model has no such class: it is of no effect"));
 }
 
 TEST_F(StationFile, RefusesThresholdsThatNoScoreExceeds) {

@@ -339,14 +339,18 @@ TEST_F(EndToEnd, CheckSaysEveryFaultWithItsPlace) {
     const auto good = run_program({CHORUSD, "check", "--config", config("alsa = 'hw:0'")}, folder_);
     EXPECT_EQ(good.status, 0) << good.err;
     EXPECT_THAT(good.out, HasSubstr("ok: station pond-7, 1 source(s)"));
+    const auto unwise = config("alsa = 'hw:0'", "[detection.thresholds]\nNOBODY = 0.5");
+    const auto warned = run_program({CHORUSD, "check", "--config", unwise}, folder_);
+    EXPECT_EQ(warned.status, 0) << warned.err;
+    EXPECT_THAT(warned.err, HasSubstr("detection.thresholds.NOBODY: the model has no such class"));
     const auto bad = config("alsa = 'hw:0'\nrealtime = 1\n[[source]]\nname = 'a b'",
-                            "[detection.thresholds]\nNOBODY = 0.5\n[log]\nlevel = 'loud'");
+                            "[detection.thresholds]\nNOBODY = 2.0\n[log]\nlevel = 'loud'");
     const auto faults = run_program({CHORUSD, "check", "--config", bad}, folder_);
     EXPECT_EQ(faults.status, 1);
     const auto lines = lines_of(faults.err);
     ASSERT_EQ(lines.size(), 6U) << faults.err;
     for (const auto& line : lines) EXPECT_THAT(line, testing::StartsWith(bad.string() + ":"));
-    EXPECT_THAT(faults.err, HasSubstr("detection.thresholds.NOBODY: the model has no such class"));
+    EXPECT_THAT(faults.err, HasSubstr("detection.thresholds.NOBODY: 2 must be from 0 to 1"));
 }
 
 TEST_F(EndToEnd, ATakenPortIsOneLine) {

@@ -95,7 +95,7 @@ TEST(SwapOfTheModel, LosesNoWindowWhateverTheNewModelIs) {
     });
     swapping.promote("owlless");
     ASSERT_TRUE(station.until("it is refused", refused(2)));
-    EXPECT_TRUE(station.until_logged("detection.thresholds.OWL: the model has no such class"));
+    EXPECT_TRUE(station.until_logged("detection.threshold_scale: every class's threshold is 1"));
     ASSERT_TRUE(swapping.hears(4));
 
     swapping.promote("0");  // back to the parent
