@@ -18,6 +18,7 @@
 #include <sstream>
 
 #include "model/classifier.h"
+#include "tests/end_to_end/small_disk.h"
 #include "tests/trainer/support.h"
 #include "trainer/compute_features.h"
 #include "trainer/csv.h"
@@ -375,6 +376,38 @@ TEST_F(Retrain, LosesAndDoublesNothingWhereverItIsKilled) {
         EXPECT_EQ(run()["outcome"], "nothing_new");
     }
     EXPECT_GE(killed, 14);
+}
+
+TEST_F(Retrain, LeavesTheModelAloneOnAFullDisk) {
+    const auto disk = small_disk(models());
+    if (!disk) GTEST_SKIP() << "file systems can't be mounted here";
+    record(40, 8);
+    begin(1);
+    label(as_they_are);
+    fitting_.training.epochs = 2;
+    fitting_.training.batch = 8;
+    const auto first = current().id;
+    int failed = 0;
+    for (const std::uintmax_t room_kib : {0U, 64U, 512U, 1024U, 2048U}) {
+        disk->fill();
+        const auto ballast = models() / "ballast";
+        fs::resize_file(ballast, fs::file_size(ballast) - std::min(fs::file_size(ballast), room_kib * 1024));
+        try {
+            run();
+            break;
+        } catch (const std::exception&) {
+            ++failed;
+        }
+        disk->make_room();
+        EXPECT_EQ(current().id, first) << room_kib << " KiB";
+        EXPECT_TRUE(history().empty()) << room_kib << " KiB";
+    }
+    EXPECT_GE(failed, 3);
+    disk->make_room();
+    if (history().empty()) run();
+    ASSERT_EQ(history().size(), 1U);
+    const auto line = history().front();
+    EXPECT_EQ(current().id, line["outcome"] == "promoted" ? line["candidate"] : line["current"]);
 }
 
 TEST_F(Retrain, PromotesWhatWasInTheShadowForLongEnough) {
