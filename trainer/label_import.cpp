@@ -47,10 +47,6 @@ fs::path free_place(const fs::path& folder, const fs::path& name) {
     return place;
 }
 
-std::string now_as_text() {
-    return fmt::format("{:%FT%TZ}", std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now()));
-}
-
 /// A label file of the inbox.
 struct Dropped {
     fs::path path;
@@ -146,7 +142,7 @@ class Importer {
             if (!is_plain_text(name)) throw BadLabelFile({"its name isn't UTF-8 or holds control characters"});
             const auto text = text_of(file);
             const auto labels = parse_label_file(name, text);
-            import = {.utc = now_as_text(),
+            import = {.utc = utc_now(),
                       .file = name,
                       .sha256 = sha256_hex(std::as_bytes(std::span(text))),
                       .format = labels.format,

@@ -1,7 +1,6 @@
 #include "trainer/model_folder.h"
 
 #include <fcntl.h>
-#include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -230,11 +229,6 @@ fs::path ModelFolder::find_bundle(const std::string& id) const {
     for (const auto& file : files_in(folder_))
         if (file.extension() == kBundleEnding && has_id(file)) return file;
     return {};
-}
-
-std::string utc_now() {
-    return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}",
-                       fmt::gmtime(std::chrono::system_clock::to_time_t(std::chrono::system_clock::now())));
 }
 
 }  // namespace chorus

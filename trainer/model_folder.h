@@ -73,7 +73,4 @@ class ModelFolder {
     std::function<void()> on_step_;
 };
 
-/// Now, "2026-11-23T02:14:07Z".
-std::string utc_now();
-
 }  // namespace chorus

@@ -1,7 +1,9 @@
 #include "trainer/text_file.h"
 
+#include <fmt/chrono.h>
 #include <fmt/format.h>
 
+#include <chrono>
 #include <fstream>
 #include <iterator>
 #include <stdexcept>
@@ -19,6 +21,10 @@ std::string read_text(const std::filesystem::path& path) {
     std::string text(std::istreambuf_iterator<char>(file), {});
     if (!file) throw std::runtime_error(fmt::format("{}: cannot be read", path.string()));
     return text;
+}
+
+std::string utc_now() {
+    return fmt::format("{:%FT%TZ}", std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now()));
 }
 
 }  // namespace chorus
