@@ -147,8 +147,9 @@ TEST_F(Loop, LearnsWhatPeopleLabelWhileItStreamsAndNothingWorse) {
     // Of what people have of their own, training clips with the whistle come as Raven tables, the others and the
     // held-out ones with the station's clips as a CSV.
     drop_sound();
+    const auto whistles = clips_of("whistle");  // chorusd keeps on adding
     std::string rest = "file,start_s,end_s,codes,subset\n";
-    for (const auto& clip : clips_of("whistle")) rest += fmt::format("{},,,WHISTLE,train\n", clip);
+    for (const auto& clip : whistles) rest += fmt::format("{},,,WHISTLE,train\n", clip);
     for (const auto& clip : clips_of("steady")) rest += fmt::format("{},,,,train\n", clip);
     for (int clip = 0; clip < kClips; ++clip) {
         const auto* const subset = is_held_out(clip) ? "test" : "train";
@@ -171,7 +172,7 @@ TEST_F(Loop, LearnsWhatPeopleLabelWhileItStreamsAndNothingWorse) {
     EXPECT_TRUE(hears_whistle(second));
     ASSERT_TRUE(listen_for(""));
     EXPECT_TRUE(fs::is_empty(root() / "labels/inbox"));
-    EXPECT_THAT(text_of(root() / "dataset/labels.csv"), testing::HasSubstr(clips_of("whistle").front()));
+    EXPECT_THAT(text_of(root() / "dataset/labels.csv"), testing::HasSubstr(whistles.front()));
 
     // Who labels the training clips the wrong way round gets nothing promoted.
     std::string poison = "file,start_s,end_s,codes\n";
