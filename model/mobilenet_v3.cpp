@@ -6,6 +6,7 @@
 #include <set>
 #include <stdexcept>
 
+#include "model/batch_norm.h"
 #include "model/mobilenet_v3_layers.h"
 
 namespace chorus {
@@ -54,8 +55,18 @@ class ConvNormImpl : public nn::Module {
     torch::Tensor forward(torch::Tensor input) {
         auto output = torch::conv2d(input, conv_->weight, folded_bias_, options_.stride, padding(options_),
                                     /*dilation=*/1, options_.groups);
-        if (!folded_bias_.defined()) output = norm_->forward(output);
-        return activate(std::move(output), options_.activation);
+        if (folded_bias_.defined()) return activate(std::move(output), options_.activation);
+        if (norm_->is_training() && output.is_cpu() && output.scalar_type() == torch::kFloat32) {
+            norm_->num_batches_tracked += 1;
+            return normalise_and_activate(output,
+                                          {.weight = norm_->weight,
+                                           .bias = norm_->bias,
+                                           .running_mean = norm_->running_mean,
+                                           .running_var = norm_->running_var,
+                                           .momentum = options_.momentum},
+                                          options_.activation);
+        }
+        return activate(norm_->forward(output), options_.activation);
     }
 
     void fold() {
