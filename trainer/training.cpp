@@ -6,14 +6,14 @@
 #include <chrono>
 #include <cmath>
 #include <cstdio>
-#include <cstring>
 #include <nlohmann/json.hpp>
-#include <type_traits>
 #include <utility>
 
 #include "model/mobilenet_v3.h"
 #include "trainer/batches.h"
 #include "trainer/checkpoint.h"
+#include "trainer/mixed_forward.h"
+#include "trainer/optimiser.h"
 
 namespace chorus {
 namespace {
@@ -22,58 +22,6 @@ using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point begin) {
     return std::chrono::duration<double>(Clock::now() - begin).count();
-}
-
-struct Outcome {
-    torch::Tensor logits;
-    torch::Tensor targets;
-};
-
-/// Mixes at a layer drawn from the input, each stage and the embedding.
-Outcome mix_at_random_layer(MobileNetV3& network, const Batch& batch, const PairMix& mix, Random& random) {
-    const int stages = network->stages();
-    const int layer = static_cast<int>(random.below(static_cast<std::size_t>(stages) + 2));
-    if (layer > stages)
-        return {network->classify(mix_hidden(network->embed(batch.input), mix)), mix_targets(batch.targets, mix)};
-    const auto hidden = mix_hidden(network->run_stages(batch.input, 0, layer), mix);
-    return {network->classify(network->pool(network->run_stages(hidden, layer, stages))),
-            mix_targets(batch.targets, mix)};
-}
-
-/// What the head is given of a batch of windows, or of embeddings where they are frozen.
-torch::Tensor embed(MobileNetV3& network, const torch::Tensor& input, Freeze freeze) {
-    return freeze == Freeze::kEmbeddings ? input : network->embed(input);
-}
-
-Outcome mixed_forward(MobileNetV3& network, const Batch& batch, const TrainingOptions& options, Mixing mixing,
-                      Random& random) {
-    const auto& parameters = options.mixing;
-    const bool has_windows = options.freeze != Freeze::kEmbeddings;
-    const auto size = batch.input.size(0);
-    if (mixing == Mixing::kMixup && !has_windows) mixing = Mixing::kManifoldMixup;
-    switch (mixing) {
-        case Mixing::kMixup: {
-            const auto mix = draw_pair_mix(parameters, mixing, size, batch.input.size(2), random);
-            return {network->forward(mix_inputs(batch.input, mix, parameters.semantics)),
-                    mix_targets(batch.targets, mix)};
-        }
-        case Mixing::kManifoldMixup: {
-            const auto mix = draw_pair_mix(parameters, mixing, size, 0, random);
-            if (parameters.manifold_layer == ManifoldLayer::kRandom && has_windows)
-                return mix_at_random_layer(network, batch, mix, random);
-            return {network->classify(mix_hidden(embed(network, batch.input, options.freeze), mix)),
-                    mix_targets(batch.targets, mix)};
-        }
-        case Mixing::kMultiMix: {
-            const auto rows = parameters.multimix_samples > 0 ? parameters.multimix_samples : size;
-            const auto weights = draw_dirichlet(rows, size, parameters.dirichlet_alpha, random);
-            return {network->classify(weights.matmul(embed(network, batch.input, options.freeze))),
-                    weights.matmul(batch.targets)};
-        }
-        case Mixing::kNone:
-            break;
-    }
-    return {network->classify(embed(network, batch.input, options.freeze)), batch.targets};
 }
 
 ScoreTable score_rows(MobileNetV3& network, const TrainingData& data, std::span<const std::size_t> rows,
@@ -111,77 +59,6 @@ MobileNetV3 make_network(const TrainingData& data, const TrainingOptions& option
         for (const auto& item : network->named_parameters())
             item.value().set_requires_grad(item.key().starts_with("head."));
     return network;
-}
-
-std::vector<torch::optim::OptimizerParamGroup> parameter_groups(MobileNetV3& network, const TrainingOptions& options) {
-    auto decayed = torch::optim::AdamWOptions(options.learning_rate.rate)
-                       .betas({options.beta1, options.beta2})
-                       .weight_decay(options.weight_decay);
-    auto undecayed = decayed;
-    undecayed.weight_decay(0.0);
-    std::vector<torch::Tensor> all;
-    std::vector<torch::Tensor> others;
-    for (const auto& parameter : network->parameters())
-        if (parameter.requires_grad())
-            (options.decay_all_tensors || parameter.dim() > 1 ? all : others).push_back(parameter);
-    std::vector<torch::optim::OptimizerParamGroup> groups;
-    groups.emplace_back(all, std::make_unique<torch::optim::AdamWOptions>(decayed));
-    if (!others.empty()) groups.emplace_back(others, std::make_unique<torch::optim::AdamWOptions>(undecayed));
-    return groups;
-}
-
-/// By what an optimiser finds its state of a parameter: its address, and before LibTorch 2 the text of that.
-template <typename States>
-typename States::key_type state_key(const States&, const torch::Tensor& parameter) {
-    if constexpr (std::is_same_v<typename States::key_type, std::string>) {
-        return c10::str(parameter.unsafeGetTensorImpl());
-    } else {
-        return parameter.unsafeGetTensorImpl();
-    }
-}
-
-std::map<std::string, StoredTensor> store_optimiser(const MobileNetV3& network, torch::optim::AdamW& optimiser) {
-    std::map<std::string, StoredTensor> stored;
-    const auto store = [&](const std::string& name, const torch::Tensor& value) {
-        const auto plain = value.contiguous();
-        stored.emplace(name, to_stored({plain.data_ptr<float>(), static_cast<std::size_t>(plain.numel())},
-                                       value.sizes().vec(), TensorType::kFloat32));
-    };
-    for (const auto& item : network->named_parameters()) {
-        auto& states = optimiser.state();
-        const auto found = states.find(state_key(states, item.value()));
-        if (found == states.end()) continue;
-        auto& state = static_cast<torch::optim::AdamWParamState&>(*found->second);
-        store(item.key() + "/mean", state.exp_avg());
-        store(item.key() + "/square", state.exp_avg_sq());
-        StoredTensor steps{
-            .type = TensorType::kInt64, .shape = {1}, .bytes = std::vector<std::byte>(sizeof(std::int64_t))};
-        const std::int64_t count = state.step();
-        std::memcpy(steps.bytes.data(), &count, sizeof count);
-        stored.emplace(item.key() + "/steps", std::move(steps));
-    }
-    return stored;
-}
-
-void load_optimiser(const std::map<std::string, StoredTensor>& stored, const MobileNetV3& network,
-                    torch::optim::AdamW& optimiser) {
-    for (const auto& item : network->named_parameters()) {
-        if (!stored.contains(item.key() + "/steps")) continue;
-        const auto load = [&](const std::string& part) {
-            auto values = to_float32(stored.at(item.key() + part));
-            if (static_cast<std::int64_t>(values.size()) != item.value().numel())
-                throw std::runtime_error(item.key() + part + " has another size");
-            return torch::zeros_like(item.value()).copy_(torch::from_blob(values.data(), item.value().sizes()));
-        };
-        auto state = std::make_unique<torch::optim::AdamWParamState>();
-        state->exp_avg(load("/mean"));
-        state->exp_avg_sq(load("/square"));
-        std::int64_t count = 0;
-        std::memcpy(&count, stored.at(item.key() + "/steps").bytes.data(), sizeof count);
-        state->step(count);
-        auto& states = optimiser.state();
-        states[state_key(states, item.value())] = std::move(state);
-    }
 }
 
 /// All that a checkpoint's training must share with this one.
