@@ -36,14 +36,15 @@ Mask draw_mask(int limit, int size, Random& random) {
     return {.start = static_cast<int>(start), .width = static_cast<int>(width)};
 }
 
-Augmentation draw_augmentation(const AugmentationParameters& parameters, int mels, int frames, std::size_t backgrounds,
-                               Random& random) {
+Augmentation draw_augmentation(const AugmentationParameters& parameters, int mels, int frames, double frame_seconds,
+                               std::size_t backgrounds, Random& random) {
     Augmentation augmentation;
     if (parameters.time_shift) augmentation.shift = static_cast<int>(random.below(static_cast<std::size_t>(frames)));
     for (int i = 0; i < parameters.frequency_masks; ++i)
         augmentation.mels.push_back(draw_mask(parameters.frequency_mask_width, mels, random));
+    const auto time_mask_width = static_cast<int>(std::lround(parameters.time_mask_seconds / frame_seconds));
     for (int i = 0; i < parameters.time_masks; ++i)
-        augmentation.frames.push_back(draw_mask(parameters.time_mask_width, frames, random));
+        augmentation.frames.push_back(draw_mask(time_mask_width, frames, random));
     const auto between = [&random](double low, double high) {
         return static_cast<float>(low + (high - low) * random.uniform());
     };

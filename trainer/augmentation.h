@@ -27,7 +27,7 @@ struct AugmentationParameters {
     int frequency_masks = 3;
     int frequency_mask_width = 10;  // mels
     int time_masks = 6;
-    int time_mask_width = 30;               // frames
+    double time_mask_seconds = 0.24;        // 30 frames of the paper's front-end
     double gain_db = 0.0;                   // a clip becomes louder or quieter by at most so much, evenly drawn
     double background_share = 0.5;          // of the clips that get a background, where there are any
     double background_lowest_snr_db = 0.0;  // mean power of clip over that of background, evenly drawn in dB
@@ -53,9 +53,9 @@ struct Augmentation {
 /// FrequencyMasking and TimeMasking. A limit above the size is the size.
 Mask draw_mask(int limit, int size, Random& random);
 
-/// backgrounds: how many there are. What is switched off draws nothing.
-Augmentation draw_augmentation(const AugmentationParameters& parameters, int mels, int frames, std::size_t backgrounds,
-                               Random& random);
+/// For windows [mels, frames]. backgrounds: how many there are. What is switched off draws nothing.
+Augmentation draw_augmentation(const AugmentationParameters& parameters, int mels, int frames, double frame_seconds,
+                               std::size_t backgrounds, Random& random);
 
 /// A normalised window, and which dB its 0 and 1 are.
 struct ScaledWindow {
@@ -63,8 +63,8 @@ struct ScaledWindow {
     WindowScale scale;
 };
 
-/// Gives the clip the gain, and a background where `augmentation` has one, then normalises it anew. floor_db: of the
-/// front-end's logarithm.
+/// Gives the clip the gain, and a background where `augmentation` has one, then normalises it anew.
+/// floor_db: of the front-end's logarithm.
 void change_sound(const Augmentation& augmentation, const ScaledWindow& background, float floor_db, ScaledWindow& clip);
 
 /// Shift and masks. in, out: [mels, frames], not the same memory. Masked values are 0.

@@ -37,13 +37,15 @@ class BatchMaker {
     Batch augmented(std::span<const std::size_t> rows, const AugmentationParameters& parameters, Random& random) const {
         const int mels = data_.features.mels();
         const int frames = data_.features.frames();
+        const auto& front_end = data_.features.front_end();
+        const double frame_seconds = static_cast<double>(front_end.hop) / front_end.sample_rate_hz;
         const auto backgrounds = data_.background != nullptr ? data_.background->size() : 0;
         std::vector<Augmentation> draws;
         for (std::size_t i = 0; i < rows.size(); ++i) {
             if (i > 0 && parameters.scope == AugmentationScope::kBatch)
                 draws.push_back(draws.front());
             else
-                draws.push_back(draw_augmentation(parameters, mels, frames, backgrounds, random));
+                draws.push_back(draw_augmentation(parameters, mels, frames, frame_seconds, backgrounds, random));
         }
         return make(rows, {1, mels, frames}, [&](std::size_t index, std::size_t row, std::span<float> out) {
             thread_local std::vector<float> window;

@@ -133,7 +133,7 @@ void read_augmentation(ConfigSection section, FitOptions& options) {
     read_int(section, "frequency_masks", augmentation.frequency_masks, 0, 1000);
     read_int(section, "frequency_mask_width", augmentation.frequency_mask_width, 0, 1024);
     read_int(section, "time_masks", augmentation.time_masks, 0, 1000);
-    read_int(section, "time_mask_width", augmentation.time_mask_width, 0, 100'000);
+    read_number(section, "time_mask_seconds", augmentation.time_mask_seconds, 0.0, 60.0);
     read_number(section, "gain_db", augmentation.gain_db, 0.0, 60.0);
     options.background = section.text("background", options.background.string());
     read_number(section, "background_share", augmentation.background_share, 0.0, 1.0);

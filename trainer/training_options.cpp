@@ -59,7 +59,7 @@ nlohmann::json describe(const TrainingOptions& options) {
               {"frequency_masks", augmentation.frequency_masks},
               {"frequency_mask_width", augmentation.frequency_mask_width},
               {"time_masks", augmentation.time_masks},
-              {"time_mask_width", augmentation.time_mask_width},
+              {"time_mask_seconds", augmentation.time_mask_seconds},
               {"gain_db", augmentation.gain_db},
               {"background_share", augmentation.background_share},
               {"background_lowest_snr_db", augmentation.background_lowest_snr_db},

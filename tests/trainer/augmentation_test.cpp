@@ -12,6 +12,7 @@ namespace {
 
 constexpr int kMels = 16;
 constexpr int kFrames = 40;
+constexpr double kFrameSeconds = 0.016;
 
 /// Every value different and none 0.
 std::vector<float> ramp() {
@@ -66,16 +67,19 @@ TEST(DrawMask, IsNeverWiderThanWhatItMasks) {
 TEST(DrawAugmentation, DrawsAsManyMasksAsAskedForAndEveryShift) {
     Random random(6);
     std::vector<int> shifts;
+    int widest = 0;
     for (int i = 0; i < 4000; ++i) {
-        const auto drawn = draw_augmentation({}, kMels, kFrames, 0, random);
+        const auto drawn = draw_augmentation({}, kMels, kFrames, kFrameSeconds, 0, random);
         EXPECT_EQ(drawn.mels.size(), 3U);
         EXPECT_EQ(drawn.frames.size(), 6U);
         shifts.push_back(drawn.shift);
+        for (const auto& mask : drawn.frames) widest = std::max(widest, mask.width);
     }
+    EXPECT_EQ(widest, 14) << "below 0.24 s / 16 ms";
     EXPECT_EQ(*std::min_element(shifts.begin(), shifts.end()), 0);
     EXPECT_EQ(*std::max_element(shifts.begin(), shifts.end()), kFrames - 1);
-    const auto none =
-        draw_augmentation({.time_shift = false, .frequency_masks = 0, .time_masks = 0}, kMels, kFrames, 0, random);
+    const auto none = draw_augmentation({.time_shift = false, .frequency_masks = 0, .time_masks = 0}, kMels, kFrames,
+                                        kFrameSeconds, 0, random);
     EXPECT_EQ(apply(none), ramp());
 }
 
@@ -109,8 +113,8 @@ TEST(Augment, ZeroesExactlyTheMasks) {
 TEST(DrawAugmentation, DrawsGainAndBackgroundOnlyWhereAskedFor) {
     Random with(7);
     Random without(7);
-    draw_augmentation({}, kMels, kFrames, 0, without);
-    const auto off = draw_augmentation({.background_share = 0.0}, kMels, kFrames, 0, with);
+    draw_augmentation({}, kMels, kFrames, kFrameSeconds, 0, without);
+    const auto off = draw_augmentation({.background_share = 0.0}, kMels, kFrames, kFrameSeconds, 0, with);
     EXPECT_EQ(off.gain_db, 0.0F);
     EXPECT_FALSE(off.background);
     EXPECT_EQ(with.state(), without.state());
@@ -121,7 +125,7 @@ TEST(DrawAugmentation, DrawsGainAndBackgroundOnlyWhereAskedFor) {
     std::vector<float> snrs;
     std::vector<int> chosen(3);
     for (int i = 0; i < 4000; ++i) {
-        const auto drawn = draw_augmentation(parameters, kMels, kFrames, chosen.size(), with);
+        const auto drawn = draw_augmentation(parameters, kMels, kFrames, kFrameSeconds, chosen.size(), with);
         gains.push_back(drawn.gain_db);
         if (!drawn.background) continue;
         ++chosen.at(*drawn.background);
