@@ -1,33 +1,39 @@
 #!/usr/bin/python3
 """Times training beside PyTorch's: a step of the same network, and whole epochs of Mix2's released code.
 
-    tests/benchmarks/training.py step [--architecture small] [--batch 128] [--threads 2] [--steps 20] [--rounds 7]
+    tests/benchmarks/training.py step [--architecture small] [--batch 128] [--threads 2] [--steps 30] [--rounds 5]
     tests/benchmarks/training.py epochs REFERENCE [--epochs 3] [--threads 2] [--rounds 3] [--python PROGRAM]
 
 Needs Debian's python3-torch, python3-torchvision and python3-numpy: the LibTorch that the trainer is built with.
 
-`step`: samples a second of training steps. chorus-train's own count of `fit`, whose features are cached, stands beside a
-loop here that takes rows of a float32 tensor in memory. Both shift and mask each clip for itself, mix as Mix2 does, take
-binary cross-entropy and AdamW. The network is torchvision's MobileNetV3 (Small on 128 x 188 values, Large on 128 x 376)
-with chorus's pooling; tensors of the bundle and of the network must agree by name and shape. PyTorch is eager, with its
-usual memory layout and with channels last, and has made two steps before its first round; chorus-train is a new process
-each round and warms up within what is counted.
+`step`: samples a second of training steps. chorus-train's own count of `fit`, whose features are cached, stands beside a loop
+here that takes rows of a float32 tensor in memory. Both shift and mask each clip for itself, mix as Mix2 does, take binary
+cross-entropy and AdamW. The network is torchvision's MobileNetV3 (Small on 128 x 188 values, Large on 128 x 376) with
+chorus's pooling; tensors of the bundle and of the network must agree by name and shape. PyTorch is eager: as it comes,
+with channels last, and with channels last in a process that keeps freed memory (M_MMAP_MAX, M_TRIM_THRESHOLD), as
+chorus-train does. It has made two steps before its first round; chorus-train is a new process each round and warms up
+within what is counted.
 
-`epochs`: seconds for training and evaluation, from files on, by the paper's setting (config/anuraset.toml, Large). REFERENCE is
-a clone of the paper's released code (github.com/ilyassmoummad/Mix2). It runs as it is, on the CPU: its calls of Tensor.cuda()
-are given the tensor itself, and PyTorch turns off its CUDA autocast and gradient scaling where there is no CUDA, so that
-both compute in float32. It needs python3-torchaudio, python3-pandas, python3-tqdm, python3-venv, and torchmetrics and
-torchinfo from PyPI, which go into build/reference on the first run; --python takes another Python that has all of it. Its imports
-and set-up don't count; chorus-train counts as a process, features included, nothing cached. It holds back some of the training
-clips, so both are held to a clip trained on. The reference scores the test subset after each epoch, chorus-train once and its held-out
-clips after each: its final evaluation is added once more for every epoch but the last.
+`epochs`: seconds for training and evaluation, from files on, by the paper's setting (config/anuraset.toml, Large). REFERENCE
+is a clone of the paper's released code (github.com/ilyassmoummad/Mix2). It runs as it is, on the CPU: its calls of
+Tensor.cuda() are given the tensor itself, and its CUDA autocast to bfloat16 is let pass, which PyTorch then turns off, as
+it does gradient scaling, where there is no CUDA; so both compute in float32. It needs python3-torchaudio, python3-pandas,
+python3-tqdm, python3-venv, and torchmetrics and torchinfo from PyPI, which go into build/reference on the first run;
+--python takes another Python that has all of it. Its imports and set-up don't count; chorus-train counts as a process,
+features included, nothing cached. It holds back some of the training clips, so both are held to a clip trained on. The
+reference scores the test subset after each epoch, chorus-train that once and its held-out clips after each: its final
+evaluation is added once more for every epoch but the last.
 
-Both make a data set in AnuraSet's layout, of noise with tones in 42 classes, and go in turn, so that what else the
-machine does meets all. Tables give medians, ratios the median over the rounds. Give the whole script a nice value.
+Both make a data set in AnuraSet's layout, of noise with tones in 42 classes, and go in turn, so that what else the machine
+does meets all. Tables give medians, ratios the median over the rounds. PyTorch's threads spin while they wait, which
+beside other work costs them most of their speed: on a machine that isn't quiet run it all as `chrt --rr 1`.
 """
 import argparse
+import concurrent.futures
 import csv
+import ctypes
 import json
+import multiprocessing
 import os
 import pathlib
 import statistics
@@ -49,6 +55,7 @@ HOPS = {"small": 256, "large": 128}
 REFERENCE_RUN = """
 import runpy, sys, torch
 torch.Tensor.cuda = lambda tensor, *_, **__: tensor
+torch.cuda.is_bf16_supported = lambda: True
 sys.argv[0] = "main.py"
 runpy.run_path("main.py", run_name="__main__")
 """
@@ -99,12 +106,14 @@ def shapes_of(bundle):
 class EagerTraining:
     """The step in PyTorch, on clips in memory."""
 
-    def __init__(self, arguments, clips, channels_last):
+    def __init__(self, architecture, batch, channels_last):
         import torch
         import torchvision
-        self.torch, self.batch, self.clips = torch, arguments.batch, clips
+        self.torch, self.batch = torch, batch
         torch.manual_seed(1)
-        make = getattr(torchvision.models, f"mobilenet_v3_{arguments.architecture}")
+        self.clips = torch.rand(5 * batch, 1, 128, FRAMES[architecture])
+        self.targets = (torch.rand(len(self.clips), CLASSES) < 0.05).float()
+        make = getattr(torchvision.models, f"mobilenet_v3_{architecture}")
         self.features = make(weights=None).features
         self.features[0][0] = torch.nn.Conv2d(1, 16, 3, stride=2, padding=1, bias=False)
         self.head = torch.nn.Linear(self.features[-1][0].out_channels, CLASSES)
@@ -112,9 +121,6 @@ class EagerTraining:
             self.features.to(memory_format=torch.channels_last)
         self.optimiser = torch.optim.AdamW([*self.features.parameters(), *self.head.parameters()], lr=0.003,
                                            weight_decay=1e-6)
-        self.targets = (torch.rand(len(clips), CLASSES) < 0.05).float()
-        for _ in range(2):
-            self.step()
 
     def shapes(self):
         modules = {"features": self.features, "head": self.head}
@@ -174,34 +180,61 @@ class EagerTraining:
         return steps * self.batch / (time.perf_counter() - begun)
 
 
-def measure_step(arguments, folder):
+def begin_peer(architecture, batch, threads, channels_last, keep_memory):
+    """In a process of its own. PyTorch's version and the network's shapes."""
+    global peers_training
+    if keep_memory:
+        malloc = ctypes.CDLL(None)
+        malloc.mallopt(-4, 0)  # M_MMAP_MAX
+        malloc.mallopt(-1, -1)  # M_TRIM_THRESHOLD
     import torch
-    torch.set_num_threads(arguments.threads)
+    torch.set_num_threads(threads)
+    peers_training = EagerTraining(architecture, batch, channels_last)
+    peers_training.samples_per_second(2)
+    return torch.__version__, peers_training.shapes()
+
+
+def go_on(steps):
+    return peers_training.samples_per_second(steps)
+
+
+class Peer:
+    def __init__(self, arguments, channels_last, keep_memory):
+        self.process = concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+        self.version, self.shapes = self.process.submit(
+            begin_peer, arguments.architecture, arguments.batch, arguments.threads, channels_last, keep_memory).result()
+
+    def samples_per_second(self, steps):
+        return self.process.submit(go_on, steps).result()
+
+
+def measure_step(arguments, folder):
     write_dataset(folder / "dataset", 5 * arguments.batch, 2)
     bundle = folder / "model.safetensors"
     options = ("--architecture", arguments.architecture, "--hop", str(HOPS[arguments.architecture]), "--cache",
                folder / "cache", "--set", "evaluation.resamples=0")
     first = fit(arguments, folder / "dataset", bundle, 1, *options)  # fills the cache
     epochs = -(-arguments.steps // (first["clips"]["training"] // arguments.batch))
-    clips = torch.rand(5 * arguments.batch, 1, 128, FRAMES[arguments.architecture])
-    peers = {"PyTorch, eager": EagerTraining(arguments, clips, False),
-             "PyTorch, eager, channels last": EagerTraining(arguments, clips, True)}
+    peers = {"PyTorch, eager": Peer(arguments, False, False),
+             "channels last": Peer(arguments, True, False),
+             "channels last, memory kept": Peer(arguments, True, True)}
     for name, peer in peers.items():
-        if peer.shapes() != shapes_of(bundle):
-            apart = sorted(set(peer.shapes().items()) ^ set(shapes_of(bundle).items()))
-            sys.exit(f"{name}'s network isn't chorus's: {apart}")
+        apart = sorted(set(peer.shapes.items()) ^ set(shapes_of(bundle).items()))
+        if apart:
+            sys.exit(f"{name}: the network isn't chorus's: {apart}")
     rates = {"chorus-train": [], **{name: [] for name in peers}}
     for _ in range(arguments.rounds):
         report = fit(arguments, folder / "dataset", bundle, epochs, *options)
         rates["chorus-train"].append(report["training"]["samples_per_second"])
         for name, peer in peers.items():
             rates[name].append(peer.samples_per_second(arguments.steps))
-    print(f"MobileNetV3-{arguments.architecture.capitalize()}, 128 x {FRAMES[arguments.architecture]}, batch {arguments.batch},"
-          f" {arguments.threads} threads, PyTorch {torch.__version__}, {arguments.rounds} rounds of {arguments.steps} steps")
-    print("                                samples a second  chorus-train's / its")
+    print(f"MobileNetV3-{arguments.architecture.capitalize()}, 128 x {FRAMES[arguments.architecture]}, batch"
+          f" {arguments.batch}, {arguments.threads} threads, PyTorch {peer.version},"
+          f" {arguments.rounds} rounds of {arguments.steps} steps")
+    print("                            samples a second  chorus-train's / its")
     for name, its in rates.items():
         ratio = statistics.median(own / other for own, other in zip(rates["chorus-train"], its))
-        print(f"{name:31} {statistics.median(its):16.0f} {ratio:21.2f}")
+        print(f"{name:27} {statistics.median(its):16.0f} {ratio:21.2f}")
 
 
 def reference_python():
@@ -265,8 +298,8 @@ def main():
     measures = parser.add_subparsers(dest="measure", required=True)
     step = measures.add_parser("step")
     step.add_argument("--architecture", default="small", choices=["small", "large"])
-    step.add_argument("--steps", type=int, default=20)
-    step.add_argument("--rounds", type=int, default=7)
+    step.add_argument("--steps", type=int, default=30)
+    step.add_argument("--rounds", type=int, default=5)
     step.set_defaults(run=measure_step)
     epochs = measures.add_parser("epochs")
     epochs.add_argument("reference", type=pathlib.Path)
