@@ -23,6 +23,9 @@ pkg_check_modules(CRYPT REQUIRED IMPORTED_TARGET libcrypt)
 
 if(CHORUS_TORCH)
   add_library(libtorch INTERFACE)
+  # Without it at::parallel_for, which its headers hold, runs on one thread.
+  find_package(OpenMP REQUIRED COMPONENTS CXX)
+  target_link_libraries(libtorch INTERFACE OpenMP::OpenMP_CXX)
   if(CHORUS_CUDA AND NOT CHORUS_TORCH_ROOT)
     message(FATAL_ERROR "CHORUS_CUDA takes CUDA's libraries from CHORUS_TORCH_ROOT, which is empty")
   endif()
