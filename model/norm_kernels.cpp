@@ -7,7 +7,7 @@ namespace {
 
 template <Activation kActivation>
 inline float activate(float z) {
-    if constexpr (kActivation == Activation::kRelu) return z > 0.0F ? z : 0.0F;
+    if constexpr (kActivation == Activation::kRelu) return z < 0.0F ? 0.0F : z;  // what is no number stays none
     if constexpr (kActivation == Activation::kHardswish) {
         const float above = z + 3.0F > 0.0F ? z + 3.0F : 0.0F;
         return z * (above < 6.0F ? above : 6.0F) * (1.0F / 6.0F);
@@ -18,7 +18,7 @@ inline float activate(float z) {
 /// dy through the activation at z; on the corners of a hardswish as LibTorch has it.
 template <Activation kActivation>
 inline float back(float z, float dy) {
-    if constexpr (kActivation == Activation::kRelu) return z > 0.0F ? dy : 0.0F;
+    if constexpr (kActivation == Activation::kRelu) return z <= 0.0F ? 0.0F : dy;
     if constexpr (kActivation == Activation::kHardswish) {
         const float slope = z * (1.0F / 3.0F) + 0.5F;
         const float bounded = z <= 3.0F ? slope : 1.0F;

@@ -107,6 +107,8 @@ void read_mixing(ConfigSection section, MixingParameters& mixing) {
                                       method));
     }
     choose(section, "semantics", std::array{MixingSemantics::kPaper, MixingSemantics::kReference}, mixing.semantics);
+    if (section.has("semantics") && mixing.semantics == MixingSemantics::kReference)
+        mixing.manifold_layer = ManifoldLayer::kEmbedding;
     choose(section, "manifold_layer", std::array{ManifoldLayer::kEmbedding, ManifoldLayer::kRandom},
            mixing.manifold_layer);
     read_number(section, "mixup_alpha", mixing.mixup_alpha, 1e-3, 1e3);

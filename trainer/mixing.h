@@ -43,7 +43,7 @@ enum class ManifoldLayer {
 struct MixingParameters {
     MixingShares shares;
     MixingSemantics semantics = MixingSemantics::kPaper;
-    ManifoldLayer manifold_layer = ManifoldLayer::kEmbedding;
+    ManifoldLayer manifold_layer = ManifoldLayer::kRandom;
     double mixup_alpha = 1.0;      // lambda ~ Beta(alpha, alpha)
     double manifold_alpha = 1.0;   // the same for manifold mixup
     double dirichlet_alpha = 0.2;  // MultiMix's concentration

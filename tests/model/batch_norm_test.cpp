@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <limits>
 #include <random>
 #include <vector>
 
@@ -118,6 +119,18 @@ INSTANTIATE_TEST_SUITE_P(AnyShape, BatchNormOf,
                                                           Shape{4, 1000, 2, 3}, Shape{5, 7, 1, 1}),
                                           testing::Values(Activation::kNone, Activation::kRelu,
                                                           Activation::kHardswish)));
+
+TEST(BatchNorm, HidesNothingThatIsNoNumber) {
+    const auto ones = torch::ones({8});
+    auto input = torch::randn({2, 8, 3, 3});
+    input[1][5][1][1] = std::numeric_limits<float>::quiet_NaN();
+    for (const auto activation : {Activation::kNone, Activation::kRelu, Activation::kHardswish}) {
+        const BatchNorm norm{
+            .weight = ones, .bias = ones, .running_mean = ones.clone(), .running_var = ones.clone(), .momentum = 0.1};
+        EXPECT_TRUE(normalise_and_activate(input, norm, activation).isnan().any().item<bool>());
+        EXPECT_TRUE(norm.running_mean.isnan().any().item<bool>());
+    }
+}
 
 TEST(NormKernels, AgreeWhateverTheInstructionSet) {
     constexpr int kPeriod = 264;

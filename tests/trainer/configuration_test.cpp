@@ -57,11 +57,21 @@ TEST(TrainerConfiguration, ReproducesThePaper) {
     EXPECT_EQ(paper.training.batch, 128);
     EXPECT_EQ(paper.training.learning_rate.rate, 0.01);
     EXPECT_EQ(paper.training.weight_decay, 1e-6);
-    EXPECT_EQ(paper.training.mixing, MixingParameters{});
+    EXPECT_EQ(paper.training.mixing, (MixingParameters{.shares = {}, .manifold_layer = ManifoldLayer::kEmbedding}));
     EXPECT_EQ(paper.training.augmentation.scope, AugmentationScope::kBatch);
     EXPECT_EQ(paper.groups.frequent.size(), 4U);
     EXPECT_EQ(paper.groups.common.size(), 8U);
     EXPECT_EQ(options_of(file, {{"mixing.semantics", "reference"}}).training.weight_decay, 0.01);
+}
+
+TEST(TrainerConfiguration, MixesAtTheEmbeddingAsTheReferenceUnlessToldOtherwise) {
+    const auto layer_of = [](const std::vector<Setting>& settings) {
+        return options_of({}, settings).training.mixing.manifold_layer;
+    };
+    EXPECT_EQ(layer_of({}), ManifoldLayer::kRandom);
+    EXPECT_EQ(layer_of({{"mixing.semantics", "reference"}}), ManifoldLayer::kEmbedding);
+    EXPECT_EQ(layer_of({{"mixing.semantics", "reference"}, {"mixing.manifold_layer", "random"}}),
+              ManifoldLayer::kRandom);
 }
 
 TEST(TrainerConfiguration, LetsTheCommandLineOverrideTheFile) {

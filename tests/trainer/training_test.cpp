@@ -150,7 +150,7 @@ TEST_F(Training, TrainsOtherWeightsWithEveryOptionOfTheRecipe) {
         [](auto& t) { t.mixing.shares = parse_method("manifold").value(); },
         [](auto& t) {
             t.mixing.shares = parse_method("manifold").value();
-            t.mixing.manifold_layer = ManifoldLayer::kRandom;
+            t.mixing.manifold_layer = ManifoldLayer::kEmbedding;
         },
         [](auto& t) { t.mixing.shares = parse_method("multimix").value(); },
         [](auto& t) {
