@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <utility>
 #include <vector>
 
 #include "model/instruction_sets.h"
@@ -112,6 +113,26 @@ class Layout {
     long period_;
 };
 
+/// Of the whole batch, of those of this part.
+void add_up(const BatchParts* parts, Layout::Sums& sums) {
+    if (parts == nullptr) return;
+    const auto all = parts->add_up(
+        torch::stack({torch::tensor(sums.first, torch::kFloat64), torch::tensor(sums.second, torch::kFloat64)}));
+    const auto channels = static_cast<std::ptrdiff_t>(sums.first.size());
+    const auto* const values = all.data_ptr<double>();
+    sums = {.first = {values, values + channels}, .second = {values + channels, values + 2 * channels}};
+}
+
+/// Moments of x out of those of x - shift, so that parts whose shifts differ can be added up: in float64, squares drown
+/// nothing.
+void take_back(std::vector<float>& shift, double n, Layout::Sums& moments) {
+    for (std::size_t c = 0; c < shift.size(); ++c) {
+        const double by = std::exchange(shift[c], 0.0F);
+        moments.second[c] += by * (2.0 * moments.first[c] + by * n);
+        moments.first[c] += by * n;
+    }
+}
+
 std::vector<float> to_vector(const torch::Tensor& values) {
     const auto plain = values.contiguous();
     return {plain.data_ptr<float>(), plain.data_ptr<float>() + plain.numel()};
@@ -142,18 +163,24 @@ class NormActivation : public torch::autograd::Function<NormActivation> {
   public:
     static torch::Tensor forward(torch::autograd::AutogradContext* context, const torch::Tensor& input,
                                  const torch::Tensor& weight, const torch::Tensor& bias, torch::Tensor running_mean,
-                                 torch::Tensor running_var, double momentum, std::int64_t activation) {
+                                 torch::Tensor running_var, double momentum, std::int64_t activation,
+                                 const BatchParts* parts) {
         const auto x = input.contiguous(at::MemoryFormat::ChannelsLast);
         const Layout layout(x);
         const auto* const values = x.data_ptr<float>();
         const auto channels = static_cast<std::size_t>(x.size(1));
         // Any value of a channel, so that squares don't drown what they differ by.
-        const std::vector<float> first(values, values + channels);
+        std::vector<float> first(values, values + channels);
         const auto shift = layout.repeat(first);
-        const auto moments = layout.sum([&](long begin, long count, float* sums, float* squares) {
+        auto moments = layout.sum([&](long begin, long count, float* sums, float* squares) {
             kernels().moments(values + begin, count, layout.period(), shift.data(), sums, squares);
         });
-        const auto n = static_cast<double>(layout.values_of_a_channel());
+        double n = static_cast<double>(layout.values_of_a_channel());
+        if (parts != nullptr) {
+            take_back(first, n, moments);
+            add_up(parts, moments);
+            n *= parts->count;
+        }
         std::vector<float> mean(channels);
         std::vector<float> variance(channels);  // of a sample, as LibTorch keeps it
         std::vector<float> inverse_deviation(channels);
@@ -178,6 +205,7 @@ class NormActivation : public torch::autograd::Function<NormActivation> {
             [&](long begin, long count) { kernels().apply(layer, values + begin, count, out + begin); });
         context->save_for_backward({x, weight, bias, to_tensor(mean), to_tensor(inverse_deviation)});
         context->saved_data["activation"] = activation;
+        context->saved_data["parts"] = reinterpret_cast<std::int64_t>(parts);
         return y;
     }
 
@@ -197,12 +225,15 @@ class NormActivation : public torch::autograd::Function<NormActivation> {
         const auto* const values = x.data_ptr<float>();
         const auto* const slopes = dy.data_ptr<float>();
         const auto means = layout.repeat(mean);
-        const auto moments = layout.sum([&](long begin, long count, float* sums, float* products) {
+        const auto own = layout.sum([&](long begin, long count, float* sums, float* products) {
             kernels().gradient_moments(layer, values + begin, slopes + begin, count, means.data(), sums, products);
         });
 
         // With s = weight / deviation, dx = s * (g - mean(g) - (x - mean(x)) * mean(g * (x - mean(x))) / deviation^2).
-        const auto n = static_cast<double>(layout.values_of_a_channel());
+        const auto* const parts = reinterpret_cast<const BatchParts*>(context->saved_data["parts"].toInt());
+        const double n = static_cast<double>(layout.values_of_a_channel()) * (parts == nullptr ? 1 : parts->count);
+        auto moments = own;
+        add_up(parts, moments);
         std::vector<float> slope(mean.size());
         std::vector<float> level(mean.size());
         std::vector<float> of_weight(mean.size());
@@ -213,8 +244,8 @@ class NormActivation : public torch::autograd::Function<NormActivation> {
             const double by_deviation = moments.second[c] / n * inverse * inverse;
             slope[c] = static_cast<float>(-scale * by_deviation);
             level[c] = static_cast<float>(scale * (mean[c] * by_deviation - moments.first[c] / n));
-            of_weight[c] = static_cast<float>(moments.second[c] * inverse);
-            of_bias[c] = static_cast<float>(moments.first[c]);
+            of_weight[c] = static_cast<float>(own.second[c] * inverse);
+            of_bias[c] = static_cast<float>(own.first[c]);
         }
         const auto slope_of_x = layout.repeat(slope);
         const auto level_of_x = layout.repeat(level);
@@ -224,7 +255,7 @@ class NormActivation : public torch::autograd::Function<NormActivation> {
             kernels().gradient(layer, values + begin, slopes + begin, count, slope_of_x.data(), level_of_x.data(),
                                out + begin);
         });
-        return {dx, to_tensor(of_weight), to_tensor(of_bias), {}, {}, {}, {}};
+        return {dx, to_tensor(of_weight), to_tensor(of_bias), {}, {}, {}, {}, {}};
     }
 };
 
@@ -232,7 +263,7 @@ class NormActivation : public torch::autograd::Function<NormActivation> {
 
 torch::Tensor normalise_and_activate(const torch::Tensor& input, const BatchNorm& norm, Activation activation) {
     return NormActivation::apply(input, norm.weight, norm.bias, norm.running_mean, norm.running_var, norm.momentum,
-                                 static_cast<std::int64_t>(activation));
+                                 static_cast<std::int64_t>(activation), norm.parts);
 }
 
 }  // namespace chorus

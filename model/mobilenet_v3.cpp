@@ -56,15 +56,17 @@ class ConvNormImpl : public nn::Module {
         auto output = torch::conv2d(input, conv_->weight, folded_bias_, options_.stride, padding(options_),
                                     /*dilation=*/1, options_.groups);
         if (folded_bias_.defined()) return activate(std::move(output), options_.activation);
-        if (norm_->is_training() && output.is_cpu() && output.scalar_type() == torch::kFloat32) {
+        const bool by_fused_kernels = output.is_cpu() && output.scalar_type() == torch::kFloat32;
+        if (norm_->is_training() && (by_fused_kernels || parts_)) {
             norm_->num_batches_tracked += 1;
-            return normalise_and_activate(output,
-                                          {.weight = norm_->weight,
-                                           .bias = norm_->bias,
-                                           .running_mean = norm_->running_mean,
-                                           .running_var = norm_->running_var,
-                                           .momentum = options_.momentum},
-                                          options_.activation);
+            const BatchNorm norm{.weight = norm_->weight,
+                                 .bias = norm_->bias,
+                                 .running_mean = norm_->running_mean,
+                                 .running_var = norm_->running_var,
+                                 .momentum = options_.momentum,
+                                 .parts = parts_.get()};
+            if (by_fused_kernels) return normalise_and_activate(output, norm, options_.activation);
+            return activate(normalise_part(output, norm), options_.activation);
         }
         return activate(norm_->forward(output), options_.activation);
     }
@@ -78,13 +80,18 @@ class ConvNormImpl : public nn::Module {
         folded_bias_ = register_buffer("folded_bias", shift.to(torch::kFloat32));
     }
 
+    /// Undefined where an activation follows it.
+    torch::Tensor idle_bias() const { return options_.activation == Activation::kNone ? norm_->bias : torch::Tensor(); }
+    void normalise_over(std::shared_ptr<const BatchParts> parts) { parts_ = std::move(parts); }
+
   private:
     static int padding(const ConvNormOptions& options) { return (options.kernel - 1) / 2; }
 
     ConvNormOptions options_;
     nn::Conv2d conv_{nullptr};
     nn::BatchNorm2d norm_{nullptr};
-    torch::Tensor folded_bias_;  // undefined until the normalisation is folded into the convolution
+    std::shared_ptr<const BatchParts> parts_;  // null: batches are whole
+    torch::Tensor folded_bias_;                // undefined until the normalisation is folded into the convolution
 };
 TORCH_MODULE(ConvNorm);
 
@@ -236,6 +243,20 @@ void fold_batch_norm(MobileNetV3& network) {
     for (const auto& module : network->modules(/*include_self=*/false)) {
         if (auto* layer = module->as<ConvNormImpl>()) layer->fold();
     }
+}
+
+void normalise_over(MobileNetV3& network, const BatchParts& parts) {
+    const auto shared = std::make_shared<const BatchParts>(parts);
+    for (const auto& module : network->modules(/*include_self=*/false))
+        if (auto* layer = module->as<ConvNormImpl>()) layer->normalise_over(shared);
+}
+
+std::vector<torch::Tensor> idle_biases(const MobileNetV3& network) {
+    std::vector<torch::Tensor> biases;
+    for (const auto& module : network->modules(/*include_self=*/false))
+        if (const auto* layer = module->as<ConvNormImpl>(); layer != nullptr && layer->idle_bias().defined())
+            biases.push_back(layer->idle_bias());
+    return biases;
 }
 
 void load_weights(MobileNetV3& network, const std::map<std::string, StoredTensor>& tensors) {

@@ -5,6 +5,7 @@
 
 #include <torch/torch.h>
 
+#include "model/batch_parts.h"
 #include "model/bundle.h"
 
 namespace chorus {
@@ -45,6 +46,13 @@ TORCH_MODULE(MobileNetV3);
 /// Folds every batch normalisation into the convolution before it, which is the same function in fewer passes over
 /// memory: for scoring only, the network can't be trained or stored after.
 void fold_batch_norm(MobileNetV3& network);
+
+/// From now on batch normalisation learns from the statistics of a batch of which this network sees a part.
+void normalise_over(MobileNetV3& network, const BatchParts& parts);
+
+/// Biases that change nothing in training: the blocks' last normalisation has no activation behind it, and what follows
+/// takes every shift out again (a 1x1 convolution, normalised). Their gradient is what rounding leaves of 0.
+std::vector<torch::Tensor> idle_biases(const MobileNetV3& network);
 
 /// Copies a bundle's tensors into the network; throws std::runtime_error naming the first that is missing, unknown or
 /// of the wrong shape.

@@ -3,41 +3,19 @@
 #include <torch/torch.h>
 
 #include <algorithm>
-#include <charconv>
 #include <stdexcept>
 #include <thread>
 
 #include "model/classifier.h"
 #include "model/device_classifier.h"
 #include "model/mobilenet_v3.h"
+#include "model/torch_device.h"
 
 namespace chorus {
 namespace {
 
 constexpr double kFloat32Tolerance = 1e-3;  // between scores of a GPU and of the CPU
 constexpr double kFloat16Tolerance = 0.02;
-
-std::runtime_error no_device(const std::string& device, const std::string& reason) {
-    return std::runtime_error("device \"" + device + "\": " + reason);
-}
-
-torch::Device find_device(const std::string& name) {
-    const auto available = torch::cuda::is_available() ? static_cast<unsigned>(torch::cuda::device_count()) : 0U;
-    if (name == "cpu") return torch::kCPU;
-    if (name == "auto") return available > 0 ? torch::Device(torch::kCUDA, 0) : torch::Device(torch::kCPU);
-
-    constexpr std::string_view kPrefix = "cuda:";
-    unsigned index = 0;
-    const auto* const last = name.data() + name.size();
-    if (!name.starts_with(kPrefix)) throw no_device(name, "is none of auto, cpu and cuda:N");
-    const auto [end, error] = std::from_chars(name.data() + kPrefix.size(), last, index);
-    if (error != std::errc{} || end != last) throw no_device(name, "is none of auto, cpu and cuda:N");
-    if (index >= available) {
-        throw no_device(name, available == 0 ? "LibTorch finds no CUDA device here"
-                                             : fmt::format("there are only {} CUDA devices", available));
-    }
-    return {torch::kCUDA, static_cast<torch::DeviceIndex>(index)};
-}
 
 torch::ScalarType type_of(Precision precision) {
     if (precision == Precision::kBfloat16) throw std::runtime_error("bfloat16 is for a CPU, and a GPU scores");

@@ -1,0 +1,39 @@
+#include "model/torch_device.h"
+
+#include <fmt/format.h>
+#include <torch/torch.h>
+
+#include <charconv>
+#include <stdexcept>
+#include <string_view>
+
+namespace chorus {
+namespace {
+
+std::runtime_error no_device(const std::string& device, const std::string& reason) {
+    return std::runtime_error("device \"" + device + "\": " + reason);
+}
+
+}  // namespace
+
+c10::Device find_device(const std::string& name, int number) {
+    const auto available = torch::cuda::is_available() ? static_cast<unsigned>(torch::cuda::device_count()) : 0U;
+    const auto gpu = [](unsigned index) { return torch::Device(torch::kCUDA, static_cast<torch::DeviceIndex>(index)); };
+    if (name == "cpu") return torch::kCPU;
+    // Where a process is shown none but its own GPU, that is the first, whatever the process's number.
+    if (name == "auto") return available > 0 ? gpu(static_cast<unsigned>(number) % available) : torch::kCPU;
+
+    constexpr std::string_view kPrefix = "cuda:";
+    unsigned index = 0;
+    const auto* const last = name.data() + name.size();
+    if (!name.starts_with(kPrefix)) throw no_device(name, "is none of auto, cpu and cuda:N");
+    const auto [end, error] = std::from_chars(name.data() + kPrefix.size(), last, index);
+    if (error != std::errc{} || end != last) throw no_device(name, "is none of auto, cpu and cuda:N");
+    if (index >= available) {
+        throw no_device(name, available == 0 ? "LibTorch finds no CUDA device here"
+                                             : fmt::format("there are only {} CUDA devices", available));
+    }
+    return gpu(index);
+}
+
+}  // namespace chorus
