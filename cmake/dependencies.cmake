@@ -36,4 +36,5 @@ if(CHORUS_TORCH)
     target_link_libraries(libtorch INTERFACE ${TORCH_LIBRARIES})
     target_include_directories(libtorch SYSTEM INTERFACE ${TORCH_INCLUDE_DIRS})
   endif()
+  find_path(GLOO_INCLUDE gloo/context.h)  # without it the trainer is one process
 endif()

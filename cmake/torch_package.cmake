@@ -19,6 +19,7 @@ if(CHORUS_CUDA)
   target_link_libraries(libtorch INTERFACE
     -Wl,--push-state,--no-as-needed,${torch}/lib/libtorch_cuda.so,${torch}/lib/libc10_cuda.so,--pop-state)
 endif()
+file(GLOB CHORUS_CUDA_INCLUDES ${CHORUS_TORCH_ROOT}/nvidia/*/include)
 set(CMAKE_INSTALL_RPATH_USE_LINK_PATH ON)  # installed programs look for it where it is now, too
 # What these libraries need in turn they find by themselves when they run, the linker only where it is told.
 file(GLOB libraries ${CHORUS_TORCH_ROOT}/nvidia/*/lib)

@@ -16,7 +16,8 @@ struct Batch {
 
 class BatchMaker {
   public:
-    explicit BatchMaker(const TrainingData& data) : data_(data) {}
+    /// Batches come to lie in the device's memory.
+    BatchMaker(const TrainingData& data, torch::Device device) : data_(data), device_(device) {}
 
     /// As the network meets it in service.
     Batch plain(std::span<const std::size_t> rows) const {
@@ -33,8 +34,10 @@ class BatchMaker {
                     });
     }
 
-    /// All draws come first and in order, so that threads can't change them.
-    Batch augmented(std::span<const std::size_t> rows, const AugmentationParameters& parameters, Random& random) const {
+    /// Those of `own` of a batch of `rows`. All draws, those of the other rows too, come first and in order, so that
+    /// neither threads nor processes can change them.
+    Batch augmented(std::span<const std::size_t> rows, RowRange own, const AugmentationParameters& parameters,
+                    Random& random) const {
         const int mels = data_.features.mels();
         const int frames = data_.features.frames();
         const auto& front_end = data_.features.front_end();
@@ -47,13 +50,15 @@ class BatchMaker {
             else
                 draws.push_back(draw_augmentation(parameters, mels, frames, frame_seconds, backgrounds, random));
         }
-        return make(rows, {1, mels, frames}, [&](std::size_t index, std::size_t row, std::span<float> out) {
+        const auto fill = [&](std::size_t index, std::size_t row, std::span<float> out) {
+            const auto& draw = draws[own.begin + index];
             thread_local std::vector<float> window;
             window.resize(out.size());
             data_.features.get(row, window);
-            if (draws[index].gain_db != 0.0F || draws[index].background) sound(draws[index], row, window);
-            augment(draws[index], mels, frames, window, out);
-        });
+            if (draw.gain_db != 0.0F || draw.background) sound(draw, row, window);
+            augment(draw, mels, frames, window, out);
+        };
+        return make(rows.subspan(own.begin, own.size), {1, mels, frames}, fill);
     }
 
   private:
@@ -76,7 +81,9 @@ class BatchMaker {
         const auto size = static_cast<std::int64_t>(rows.size());
         const auto classes = static_cast<std::int64_t>(data_.classes);
         shape.insert(shape.begin(), size);
-        Batch batch{.input = torch::empty(shape), .targets = torch::empty({size, classes})};
+        // Pinned, so that the GPU copies by itself while this thread goes on to start the network's layers.
+        const auto on_host = torch::TensorOptions(torch::kFloat32).pinned_memory(device_.is_cuda());
+        Batch batch{.input = torch::empty(shape, on_host), .targets = torch::empty({size, classes}, on_host)};
         const auto row_size = batch.input.numel() / size;
         auto* input = batch.input.data_ptr<float>();
         auto* targets = batch.targets.data_ptr<float>();
@@ -95,10 +102,12 @@ class BatchMaker {
                     copy_row(data_.soft_targets);
             }
         });
-        return batch;
+        return {.input = batch.input.to(device_, /*non_blocking=*/true),
+                .targets = batch.targets.to(device_, /*non_blocking=*/true)};
     }
 
     const TrainingData& data_;
+    torch::Device device_;
 };
 
 }  // namespace chorus

@@ -51,6 +51,8 @@ json position_of(const Checkpoint& checkpoint) {
             {"step", checkpoint.step},
             {"loss_sum", checkpoint.loss_sum},
             {"best", checkpoint.best},
+            {"loss_scale", checkpoint.loss_scale},
+            {"loss_scale_steps", checkpoint.loss_scale_steps},
             {"best_epoch", checkpoint.trained.best_epoch},
             {"seconds_in_steps", checkpoint.trained.seconds_in_steps},
             {"samples", checkpoint.trained.samples},
@@ -67,6 +69,8 @@ Checkpoint parse_checkpoint(std::span<const std::byte> bytes) {
     position.at("step").get_to(checkpoint.step);
     position.at("loss_sum").get_to(checkpoint.loss_sum);
     position.at("best").get_to(checkpoint.best);
+    position.at("loss_scale").get_to(checkpoint.loss_scale);
+    position.at("loss_scale_steps").get_to(checkpoint.loss_scale_steps);
     position.at("best_epoch").get_to(checkpoint.trained.best_epoch);
     position.at("seconds_in_steps").get_to(checkpoint.trained.seconds_in_steps);
     position.at("samples").get_to(checkpoint.trained.samples);
@@ -95,15 +99,18 @@ void write_checkpoint(const std::filesystem::path& path, const Checkpoint& check
     replace_file(path, serialise_safetensors(file));
 }
 
-std::optional<Checkpoint> read_checkpoint(const std::filesystem::path& path) {
-    std::ifstream stream(path, std::ios::binary);
-    if (!stream) {
-        if (std::filesystem::exists(path)) throw std::runtime_error(fmt::format("{}: cannot be read", path.string()));
-        return std::nullopt;
+std::optional<Checkpoint> read_checkpoint(const std::filesystem::path& path, const ProcessGroup& processes) {
+    std::optional<std::string> text;
+    if (processes.leads()) {
+        if (std::ifstream stream(path, std::ios::binary); stream)
+            text.emplace(std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>());
+        else if (std::filesystem::exists(path))
+            throw std::runtime_error(fmt::format("{}: cannot be read", path.string()));
     }
-    const std::string text(std::istreambuf_iterator<char>(stream), {});
+    processes.share(text, "the checkpoint");
+    if (!text) return std::nullopt;
     try {
-        return parse_checkpoint(std::as_bytes(std::span(text)));
+        return parse_checkpoint(std::as_bytes(std::span(*text)));
     } catch (const std::exception& error) {
         throw std::runtime_error(fmt::format("{}: is no checkpoint: {}", path.string(), error.what()));
     }

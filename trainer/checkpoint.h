@@ -24,6 +24,8 @@ struct Checkpoint {
     std::map<std::string, StoredTensor> network;  // float32
     std::map<std::string, StoredTensor> average;  // of the weights; empty where none is kept
     std::map<std::string, StoredTensor> optimiser;
+    double loss_scale = 1.0;  // of float16 (autocast.h), and the steps since it last changed
+    int loss_scale_steps = 0;
     TrainedNetwork trained;  // up to now
 };
 
@@ -31,8 +33,8 @@ struct Checkpoint {
 /// Throws std::runtime_error with one line that begins with the path.
 void write_checkpoint(const std::filesystem::path& path, const Checkpoint& checkpoint);
 
-/// Nothing where there is no file. Throws std::runtime_error with one line that begins with the path where it is
-/// broken.
-std::optional<Checkpoint> read_checkpoint(const std::filesystem::path& path);
+/// The leader's, for all processes; nothing where it has no such file. Throws std::runtime_error with one line that
+/// begins with the path where it is broken.
+std::optional<Checkpoint> read_checkpoint(const std::filesystem::path& path, const ProcessGroup& processes);
 
 }  // namespace chorus

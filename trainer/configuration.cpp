@@ -65,6 +65,10 @@ void read_training(ConfigSection section, FitOptions& options) {
            training.sampling);
     choose(section, "freeze", std::array{Freeze::kNothing, Freeze::kNetwork, Freeze::kEmbeddings}, training.freeze);
     read_number(section, "checkpoint_seconds", options.checkpoint_seconds, 0.0, 1e6);
+    training.device = section.text("device", training.device);
+    choose(section, "autocast", std::array{Autocast::kNone, Autocast::kBfloat16, Autocast::kFloat16},
+           training.autocast);
+    read_number(section, "peer_timeout_seconds", options.peer_timeout_seconds, 1.0, 1e5);
 }
 
 void read_optimiser(ConfigSection section, TrainingOptions& training) {

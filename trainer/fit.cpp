@@ -91,7 +91,7 @@ std::vector<std::uint8_t> all_targets(const Dataset& dataset) {
 
 TrainedNetwork train_with_progress(const FitOptions& options, const Dataset& dataset, const FeatureStore& features,
                                    const FeatureStore* background, const Embeddings& embeddings, const Split& split,
-                                   const Beginning& beginning, Progress& progress) {
+                                   const Beginning& beginning, const ProcessGroup& processes, Progress& progress) {
     const auto targets = all_targets(dataset);
     const TrainingData data{.features = features,
                             .targets = targets,
@@ -103,7 +103,7 @@ TrainedNetwork train_with_progress(const FitOptions& options, const Dataset& dat
                             .background = background,
                             .embeddings = &embeddings};
     const auto checkpoint = checkpoint_of(options);
-    if (options.resume == Resume::kNever && std::filesystem::exists(checkpoint))
+    if (processes.leads() && options.resume == Resume::kNever && std::filesystem::exists(checkpoint))
         fmt::print(stderr, "{} of an unfinished training is not used: --resume would go on from it\n",
                    checkpoint.string());
     const Persistence persistence{.checkpoint = checkpoint,
@@ -119,7 +119,7 @@ TrainedNetwork train_with_progress(const FitOptions& options, const Dataset& dat
         if (at.mean_average_precision) note += fmt::format(", held-out AP {:.3f}", *at.mean_average_precision);
         progress.update(at.samples_done, note);
     };
-    auto trained = train(data, options.training, show, persistence);
+    auto trained = train(data, options.training, show, persistence, processes);
     if (begun) progress.finish(fmt::format("{}, best epoch {}", note, trained.best_epoch));
     return trained;
 }
@@ -151,7 +151,7 @@ std::size_t count_recordings(std::span<const std::uint32_t> recordings) {
     return recordings.empty() ? 0 : *std::max_element(recordings.begin(), recordings.end()) + std::size_t{1};
 }
 
-json training_report(const FitOptions& options, const TrainedNetwork& trained) {
+json training_report(const FitOptions& options, const TrainedNetwork& trained, const ProcessGroup& processes) {
     json epochs = json::array();
     for (const auto& epoch : trained.epochs) {
         epochs.push_back({{"loss", epoch.loss}, {"held_out_mean_average_precision", nullptr}});
@@ -160,6 +160,8 @@ json training_report(const FitOptions& options, const TrainedNetwork& trained) {
     }
     auto report = describe(options.training);
     report["threads"] = options.training.threads;
+    report["device"] = options.training.device;
+    report["processes"] = processes.size();
     report["best_epoch"] = trained.best_epoch;
     if (trained.samples > 0)
         report["samples_per_second"] = static_cast<double>(trained.samples) / trained.seconds_in_steps;
@@ -234,12 +236,15 @@ std::optional<ActivityTable> activity_of(const Dataset& dataset, std::span<const
 
 }  // namespace
 
-json fit(const FitOptions& given, Progress& progress) {
+json fit(const FitOptions& given, Progress& progress, const ProcessGroup& processes) {
     const auto began = Clock::now();
     auto options = given;
     validate(options.training);
-    require_writable(options.out);
-    if (!options.report.empty()) require_writable(options.report);
+    require_device(options.training, processes);
+    if (processes.leads()) {
+        require_writable(options.out);
+        if (!options.report.empty()) require_writable(options.report);
+    }
     Beginning beginning;
     if (!options.init.empty()) {
         beginning.parent = read_bundle(options.init);
@@ -275,7 +280,8 @@ json fit(const FitOptions& given, Progress& progress) {
         beginning.tensors = grow_network(*beginning.parent, dataset, embeddings, split.training);
     }
     auto trained = train_with_progress(options, dataset, features, background ? &*background : nullptr, embeddings,
-                                       split, beginning, progress);
+                                       split, beginning, processes, progress);
+    if (!processes.leads()) return nullptr;
 
     if (options.training.freeze != Freeze::kNothing)
         keep_head_rows(*beginning.parent, beginning.inherited(), trained.tensors);
@@ -345,7 +351,7 @@ json fit(const FitOptions& given, Progress& progress) {
          {{"training", split.training.size()}, {"held_out", split.validation.size()}, {"test", split.test.size()}}},
         {"left_out", left_out_report(dataset.left_out)},
         {"background_windows", background ? background->size() : 0},
-        {"training", training_report(options, trained)},
+        {"training", training_report(options, trained, processes)},
         {"activity", activity_report(bundle.activity, count_dated_recordings(dataset, split.training))},
         {"thresholds", std::move(rule)},
         {"held_out", report_of(on_held_out)},

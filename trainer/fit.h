@@ -33,13 +33,15 @@ struct FitOptions {
     Resume resume = Resume::kNever;     // from that checkpoint
     std::filesystem::path embeddings;   // file that keeps them (embeddings.h), where they are frozen; empty: none
     std::function<bool()> must_stop;    // asked now and then; when true, a checkpoint is written and Interrupted thrown
+    double peer_timeout_seconds = 300.0;  // without a sign of another process that trains along
 };
 
 /// Trains on the training recordings but for the held-out ones (splits.h), learns from their dates when each class
 /// calls, chooses epoch and thresholds on the held-out ones, and only then scores the test subset, once, with the very
 /// bundle that is written. With `init` that bundle's architecture and front-end are taken, and its classes, with those
 /// after them that only the dataset has (growth.h); figures are of the classes that the dataset has labels for. Returns
-/// the report. Progress and what was left out go to stderr. Throws std::exception with a nested cause.
-nlohmann::json fit(const FitOptions& options, Progress& progress);
+/// the report. Of several processes (train()) all read the data set and train, and the leader does all else; the others
+/// return null. Progress and what was left out go to stderr. Throws std::exception with a nested cause.
+nlohmann::json fit(const FitOptions& options, Progress& progress, const ProcessGroup& processes = ProcessGroup());
 
 }  // namespace chorus

@@ -1,5 +1,6 @@
 #include "trainer/optimiser.h"
 
+#include <algorithm>
 #include <cstring>
 #include <stdexcept>
 #include <type_traits>
@@ -28,8 +29,12 @@ std::vector<torch::optim::OptimizerParamGroup> parameter_groups(MobileNetV3& net
     undecayed.weight_decay(0.0);
     std::vector<torch::Tensor> all;
     std::vector<torch::Tensor> others;
+    const auto idle = idle_biases(network);
+    const auto is_idle = [&](const torch::Tensor& parameter) {
+        return std::ranges::any_of(idle, [&](const auto& bias) { return bias.is_same(parameter); });
+    };
     for (const auto& parameter : network->parameters())
-        if (parameter.requires_grad())
+        if (parameter.requires_grad() && !is_idle(parameter))
             (options.decay_all_tensors || parameter.dim() > 1 ? all : others).push_back(parameter);
     std::vector<torch::optim::OptimizerParamGroup> groups;
     groups.emplace_back(all, std::make_unique<torch::optim::AdamWOptions>(decayed));
@@ -40,7 +45,7 @@ std::vector<torch::optim::OptimizerParamGroup> parameter_groups(MobileNetV3& net
 std::map<std::string, StoredTensor> store_optimiser(const MobileNetV3& network, torch::optim::AdamW& optimiser) {
     std::map<std::string, StoredTensor> stored;
     const auto store = [&](const std::string& name, const torch::Tensor& value) {
-        const auto plain = value.contiguous();
+        const auto plain = value.to(torch::kCPU).contiguous();
         stored.emplace(name, to_stored({plain.data_ptr<float>(), static_cast<std::size_t>(plain.numel())},
                                        value.sizes().vec(), TensorType::kFloat32));
     };

@@ -10,6 +10,8 @@
 
 namespace chorus {
 
+/// All that learns but for idle biases: AdamW makes steps of full length out of gradients that are rounding alone, so
+/// that these would wander, and differently on every machine.
 std::vector<torch::optim::OptimizerParamGroup> parameter_groups(MobileNetV3& network, const TrainingOptions& options);
 
 /// "NAME/mean", "NAME/square" and "NAME/steps" of each parameter that has been updated.

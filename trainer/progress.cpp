@@ -49,6 +49,10 @@ void Progress::finish(std::string_view note) {
     show(note, true);
 }
 
+void Progress::say(std::string_view line) {
+    out_ << line << std::endl;
+}
+
 void Progress::show(std::string_view note, bool last) {
     const double elapsed = duration<double>(now_() - began_).count();
     const double rate = elapsed > 0.0 ? static_cast<double>(done_) / elapsed : 0.0;
@@ -72,6 +76,11 @@ void Progress::show(std::string_view note, bool last) {
 
 Progress make_stderr_progress() {
     return Progress(std::cerr, isatty(STDERR_FILENO) != 0 ? Progress::Style::kTerminal : Progress::Style::kPlain);
+}
+
+Progress make_silent_progress() {
+    static std::ostream nowhere(nullptr);
+    return Progress(nowhere, Progress::Style::kPlain);
 }
 
 }  // namespace chorus

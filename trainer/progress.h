@@ -24,6 +24,8 @@ class Progress {
     void update(std::uint64_t done, std::string_view note = {});
     /// Ends the bar's line with what it came to.
     void finish(std::string_view note = {});
+    /// A line of its own, between two jobs.
+    void say(std::string_view line);
 
   private:
     void show(std::string_view note, bool last);
@@ -41,5 +43,7 @@ class Progress {
 
 /// On stderr: a bar if that is a terminal.
 Progress make_stderr_progress();
+/// Shows nothing: of many processes one is enough.
+Progress make_silent_progress();
 
 }  // namespace chorus

@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <cstdio>
 #include <string_view>
 #include <unordered_map>
 
@@ -49,17 +48,18 @@ FeatureStore load_features(const FrontEnd& front_end, Dataset& dataset, const Fe
         compute_features(front_end, dataset, options, [&](std::size_t done, std::size_t) { progress.update(done); });
     progress.update(features.size());
     progress.finish();
-    say_what_was_left_out(dataset.left_out);
+    say_what_was_left_out(dataset.left_out, progress);
     return features;
 }
 
-void say_what_was_left_out(std::span<const LeftOut> left_out) {
+void say_what_was_left_out(std::span<const LeftOut> left_out, Progress& progress) {
     constexpr std::size_t kShown = 10;
     if (left_out.empty()) return;
-    fmt::print(stderr, "left out: {}\n", left_out.size());
+    progress.say(fmt::format("left out: {}", left_out.size()));
     for (const auto& [item, reason] : left_out.first(std::min(left_out.size(), kShown)))
-        fmt::print(stderr, "  {}: {}\n", item, reason);
-    if (left_out.size() > kShown) fmt::print(stderr, "  and {} more, listed in the report\n", left_out.size() - kShown);
+        progress.say(fmt::format("  {}: {}", item, reason));
+    if (left_out.size() > kShown)
+        progress.say(fmt::format("  and {} more, listed in the report", left_out.size() - kShown));
 }
 
 }  // namespace chorus

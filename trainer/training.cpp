@@ -10,8 +10,11 @@
 #include <utility>
 
 #include "model/mobilenet_v3.h"
+#include "model/torch_device.h"
+#include "trainer/autocast.h"
 #include "trainer/batches.h"
 #include "trainer/checkpoint.h"
+#include "trainer/exchange.h"
 #include "trainer/mixed_forward.h"
 #include "trainer/optimiser.h"
 
@@ -25,16 +28,15 @@ double seconds_since(Clock::time_point begin) {
 }
 
 ScoreTable score_rows(MobileNetV3& network, const TrainingData& data, std::span<const std::size_t> rows,
-                      std::size_t batch, Freeze freeze) {
+                      std::size_t batch, const BatchMaker& batches, Freeze freeze) {
     const torch::NoGradGuard no_grad;
-    const BatchMaker batches(data);
     ScoreTable table{.classes = data.classes, .scores = {}, .targets = {}};
     const bool was_training = network->is_training();
     network->eval();
     for (std::size_t at = 0; at < rows.size(); at += batch) {
         const auto part = rows.subspan(at, std::min(batch, rows.size() - at));
         const auto input = (freeze == Freeze::kEmbeddings ? batches.embedded(part) : batches.plain(part)).input;
-        const auto scores = network->classify(embed(network, input, freeze)).sigmoid().contiguous();
+        const auto scores = network->classify(embed(network, input, freeze)).sigmoid().to(torch::kCPU).contiguous();
         table.scores.insert(table.scores.end(), scores.data_ptr<float>(), scores.data_ptr<float>() + scores.numel());
         for (const auto row : part) {
             const auto labels = data.targets.subspan(row * data.classes, data.classes);
@@ -45,7 +47,7 @@ ScoreTable score_rows(MobileNetV3& network, const TrainingData& data, std::span<
     return table;
 }
 
-MobileNetV3 make_network(const TrainingData& data, const TrainingOptions& options) {
+MobileNetV3 make_network(const TrainingData& data, const TrainingOptions& options, torch::Device device) {
     MobileNetV3 network(MobileNetOptions{.architecture = options.architecture,
                                          .classes = static_cast<int>(data.classes),
                                          .batch_norm_momentum = options.batch_norm_momentum});
@@ -54,11 +56,33 @@ MobileNetV3 make_network(const TrainingData& data, const TrainingOptions& option
     const torch::NoGradGuard no_grad;
     for (auto& parameter : network->parameters())
         if (parameter.dim() == 4) parameter.set_data(parameter.contiguous(at::MemoryFormat::ChannelsLast));
+    network->to(device);
     network->train(options.freeze == Freeze::kNothing);
     if (options.freeze != Freeze::kNothing)
         for (const auto& item : network->named_parameters())
             item.value().set_requires_grad(item.key().starts_with("head."));
     return network;
+}
+
+torch::Device find_training_device(const TrainingOptions& options, const ProcessGroup& processes) {
+    const auto device = find_device(options.device, processes.local_rank());
+    if (device.is_cpu() && options.autocast == Autocast::kFloat16)
+        throw std::invalid_argument("autocast to float16 needs a GPU; bfloat16 doesn't");
+    return device;
+}
+
+/// What one process would be told that had the batches of all.
+TrainingOptions as_of_one(TrainingOptions options, const ProcessGroup& processes) {
+    options.batch *= processes.size();
+    options.mixing.multimix_samples *= processes.size();
+    return options;
+}
+
+/// A step's rows: where there are fewer clips, as many as all processes have the same number of.
+std::size_t batch_size_of(const TrainingData& data, const TrainingOptions& options, const ProcessGroup& processes) {
+    const auto size = static_cast<std::size_t>(processes.size());
+    const auto clips = data.training.size() / size * size;
+    return std::min(static_cast<std::size_t>(options.batch) * size, clips);
 }
 
 /// All that a checkpoint's training must share with this one.
@@ -76,21 +100,25 @@ std::string fingerprint_of(const TrainingData& data, const TrainingOptions& opti
 class Training {
   public:
     Training(const TrainingData& data, const TrainingOptions& options, const OnTrainingProgress& on_progress,
-             const Persistence& persistence)
+             const Persistence& persistence, const ProcessGroup& processes)
         : data_(data),
           options_(options),
           on_progress_(on_progress),
           persistence_(persistence),
-          batches_(data),
+          processes_(processes),
+          device_(find_training_device(options, processes)),
+          batches_(data, device_),
           random_(options.seed),
-          network_(make_network(data, options)),
-          average_(options.weight_average > 0.0 ? make_network(data, options) : nullptr),
+          network_(make_network(data, options, device_)),
+          average_(options.weight_average > 0.0 ? make_network(data, options, device_) : nullptr),
           optimiser_(parameter_groups(network_, options), torch::optim::AdamWOptions(options.learning_rate.rate)),
-          batch_size_(std::min(static_cast<std::size_t>(options.batch), data.training.size())),
+          batch_size_(batch_size_of(data, options, processes)),
           steps_(static_cast<std::int64_t>(data.training.size() / batch_size_)) {
         if (options.class_weights != ClassWeights::kNone) weigh_classes();
         if (average_) load_weights(average_, store_weights(network_, TensorType::kFloat32));
-        at_.fingerprint = fingerprint_of(data, options);
+        synchronise_batch_norm(network_, processes);
+        at_.fingerprint = fingerprint_of(data, as_of_one(options, processes));
+        require_same_everywhere(fmt::format("{} {}", at_.fingerprint, persistence.resume != Resume::kNever));
         progress_.samples_in_all = static_cast<std::size_t>(steps_ * options.epochs) * batch_size_;
         if (persistence.resume != Resume::kNever) resume();
     }
@@ -113,16 +141,26 @@ class Training {
             at_.order.clear();
         }
         if (at_.trained.epochs.empty()) at_.trained.tensors = store_weights(network_, options_.precision);
+        processes_.wait_for_all("the end of the training");  // and not for what the leader alone does with it
         return std::move(at_.trained);
     }
 
   private:
+    void require_same_everywhere(const std::string& what_counts) {
+        std::optional<std::string> leaders = what_counts;
+        processes_.share(leaders, "the beginning of the training");
+        if (leaders != what_counts)
+            throw std::runtime_error(
+                fmt::format("rank {} has other options or data than rank 0: all need the same", processes_.rank()));
+    }
+
     void weigh_classes() {
         std::vector<int> positives(data_.classes);
         for (const auto row : data_.training)
             for (std::size_t c = 0; c < positives.size(); ++c) positives[c] += data_.targets[row * data_.classes + c];
         class_weights_ = torch::tensor(positive_weights(options_.class_weights, positives, data_.training.size(),
-                                                        options_.effective_number_beta, options_.largest_class_weight));
+                                                        options_.effective_number_beta, options_.largest_class_weight),
+                                       device_);
     }
 
     void step() {
@@ -131,19 +169,25 @@ class Training {
             static_cast<torch::optim::AdamWOptions&>(group.options())
                 .lr(options_.learning_rate.at(done, steps_, options_.epochs));
         const auto rows = std::span(at_.order).subspan(static_cast<std::size_t>(at_.step) * batch_size_, batch_size_);
+        const auto own = processes_.own_of(rows.size());
         const auto batch = options_.freeze == Freeze::kEmbeddings
-                               ? batches_.embedded(rows)
-                               : batches_.augmented(rows, options_.augmentation, random_);
+                               ? batches_.embedded(rows.subspan(own.begin, own.size))
+                               : batches_.augmented(rows, own, options_.augmentation, random_);
         const auto mixing = mixes_in(options_.mixing, at_.epoch, options_.epochs)
                                 ? draw_mixing(options_.mixing.shares, random_)
                                 : Mixing::kNone;
         optimiser_.zero_grad();
-        const auto [logits, targets] = mixed_forward(network_, batch, options_, mixing, random_);
-        const auto loss = loss_of(options_.loss, logits, targets, class_weights_);
-        loss.backward();
-        if (options_.clip_norm > 0.0) torch::nn::utils::clip_grad_norm_(network_->parameters(), options_.clip_norm);
-        optimiser_.step();
-        if (average_) follow(done);
+        const auto [logits, targets] = mixed_forward(network_, batch, options_, processes_, mixing, random_);
+        auto loss = loss_of(options_.loss, logits, targets, class_weights_);
+        const bool scaled = options_.autocast == Autocast::kFloat16;
+        (scaled ? loss * loss_scale_.scale() : loss).backward();
+        loss = loss.detach();
+        average_over_processes(loss);
+        if (!scaled || loss_scale_.unscale(gradients())) {
+            if (options_.clip_norm > 0.0) torch::nn::utils::clip_grad_norm_(network_->parameters(), options_.clip_norm);
+            optimiser_.step();
+            if (average_) follow(done);
+        }
 
         progress_.loss = loss.item<double>();
         if (!std::isfinite(progress_.loss))
@@ -154,6 +198,26 @@ class Training {
         progress_.samples_done = at_.trained.samples;
         ++at_.step;
     }
+
+    std::vector<torch::Tensor> gradients() const {
+        std::vector<torch::Tensor> gradients;
+        for (const auto& parameter : network_->parameters())
+            if (parameter.grad().defined()) gradients.push_back(parameter.grad());
+        return gradients;
+    }
+
+    /// Gradients, the loss and whether any process is to stop, in one exchange: the mean over equal parts of a batch is
+    /// the whole batch's.
+    void average_over_processes(torch::Tensor& loss) {
+        if (processes_.is_alone()) return;
+        auto values = gradients();
+        values.push_back(loss);
+        values.push_back(torch::full({1}, is_asked_to_stop() ? 1.0F : 0.0F, device_));
+        processes_.average(values, fmt::format("the gradients of epoch {}, step {}", at_.epoch + 1, at_.step + 1));
+        some_stop_ = values.back().item<float>() > 0.0F;
+    }
+
+    bool is_asked_to_stop() const { return persistence_.must_stop && persistence_.must_stop(); }
 
     /// Early on the average follows faster, so that the random start is soon forgotten.
     void follow(std::int64_t done) {
@@ -179,8 +243,8 @@ class Training {
                            .loss = at_.loss_sum / static_cast<double>(steps_),
                            .validation_mean_average_precision = std::nullopt};
         if (!data_.validation.empty()) {
-            report.validation_mean_average_precision =
-                mean_average_precision(score_rows(judged, data_, data_.validation, batch_size_, options_.freeze));
+            report.validation_mean_average_precision = mean_average_precision(score_rows(
+                judged, data_, data_.validation, processes_.own_of(batch_size_).size, batches_, options_.freeze));
             progress_.mean_average_precision = report.validation_mean_average_precision;
         }
         const double quality = report.validation_mean_average_precision.value_or(0.0);
@@ -193,23 +257,27 @@ class Training {
     }
 
     void keep_if_due() {
-        const bool stop = persistence_.must_stop && persistence_.must_stop();
+        const bool stop = processes_.is_alone() ? is_asked_to_stop() : some_stop_;
         if (!stop && seconds_since(kept_) < persistence_.interval_seconds) return;
-        if (!persistence_.checkpoint.empty()) {
+        if (processes_.leads() && !persistence_.checkpoint.empty()) {
             at_.random = random_.state();
             at_.network = store_weights(network_, TensorType::kFloat32);
             if (average_) at_.average = store_weights(average_, TensorType::kFloat32);
             at_.optimiser = store_optimiser(network_, optimiser_);
+            at_.loss_scale = loss_scale_.scale();
+            at_.loss_scale_steps = loss_scale_.steps();
             write_checkpoint(persistence_.checkpoint, at_);
             kept_ = Clock::now();
         }
-        if (stop) throw Interrupted(fmt::format("stopped in epoch {} of {}", at_.epoch + 1, options_.epochs));
+        if (!stop) return;
+        processes_.wait_for_all("the leader's checkpoint");  // whoever starts them kills the rest when one has ended
+        throw Interrupted(fmt::format("stopped in epoch {} of {}", at_.epoch + 1, options_.epochs));
     }
 
     /// Nothing where there is none, or none that is wanted.
     std::optional<Checkpoint> find_checkpoint() {
         try {
-            auto kept = read_checkpoint(persistence_.checkpoint);
+            auto kept = read_checkpoint(persistence_.checkpoint, processes_);
             if (kept && kept->fingerprint != at_.fingerprint)
                 throw std::runtime_error(
                     fmt::format("{}: is of a training with other options or data", persistence_.checkpoint.string()));
@@ -229,6 +297,7 @@ class Training {
             if (average_) load_weights(average_, kept->average);
             load_optimiser(kept->optimiser, network_, optimiser_);
             random_.restore(kept->random);
+            loss_scale_.restore(kept->loss_scale, kept->loss_scale_steps);
             if (kept->epoch >= options_.epochs || kept->step > steps_ || kept->order.size() != data_.training.size())
                 throw std::runtime_error("stands outside of this training");
         } catch (const std::exception& error) {
@@ -244,13 +313,17 @@ class Training {
     const TrainingOptions& options_;
     const OnTrainingProgress& on_progress_;
     const Persistence& persistence_;
+    const ProcessGroup& processes_;
+    torch::Device device_;
     BatchMaker batches_;
     Random random_;
     MobileNetV3 network_;
     MobileNetV3 average_;
     torch::optim::AdamW optimiser_;
-    std::size_t batch_size_;
-    std::int64_t steps_;  // an epoch
+    LossScale loss_scale_;    // of float16 alone
+    bool some_stop_ = false;  // of several processes, after this step
+    std::size_t batch_size_;  // of all processes together
+    std::int64_t steps_;      // an epoch
     torch::Tensor class_weights_;
     TrainingProgress progress_;
     Checkpoint at_;
@@ -259,14 +332,20 @@ class Training {
 
 }  // namespace
 
+void require_device(const TrainingOptions& options, const ProcessGroup& processes) {
+    find_training_device(options, processes);
+}
+
 TrainedNetwork train(const TrainingData& data, const TrainingOptions& options, const OnTrainingProgress& on_progress,
-                     const Persistence& persistence) {
+                     const Persistence& persistence, const ProcessGroup& processes) {
     validate(options);
-    if (data.training.size() < 2)
-        throw std::runtime_error(fmt::format("{} clips to train on, at least 2 are needed", data.training.size()));
+    const auto fewest = std::max(std::size_t{2}, static_cast<std::size_t>(processes.size()));
+    if (data.training.size() < fewest)
+        throw std::runtime_error(
+            fmt::format("{} clips to train on, at least {} are needed", data.training.size(), fewest));
     at::set_num_threads(options.threads);
     torch::manual_seed(options.seed);  // the network's initial weights
-    return Training(data, options, on_progress, persistence).run();
+    return Training(data, options, on_progress, persistence, processes).run();
 }
 
 }  // namespace chorus

@@ -19,6 +19,7 @@
 #include "trainer/feature_store.h"
 #include "trainer/loss.h"
 #include "trainer/mixing.h"
+#include "trainer/process_group.h"
 #include "trainer/recipe.h"
 
 namespace chorus {
@@ -33,12 +34,17 @@ enum class Freeze {
 
 std::string to_string(Freeze freeze);  // "nothing", "network", "embeddings"
 
+/// What convolutions and matrix products compute in (autocast.h); weights, mixing, statistics and losses stay float32.
+enum class Autocast { kNone, kBfloat16, kFloat16 };
+
+std::string to_string(Autocast autocast);  // "none", "bfloat16", "float16"
+
 /// Defaults that differ from Mix2's (epochs 100, batch 128, learning rate 0.01, batch-norm momentum 0.01) are for short
 /// runs.
 struct TrainingOptions {
     Architecture architecture = Architecture::kMobileNetV3Large;
     int epochs = 60;  // 0: none, what it begins with is the result
-    int batch = 64;   // the last, partial batch of an epoch is dropped
+    int batch = 64;   // of each process; the last, partial batch of an epoch is dropped
     std::uint64_t seed = 1;
     LearningRate learning_rate;
     double weight_decay = 1e-6;     // AdamW's
@@ -54,13 +60,15 @@ struct TrainingOptions {
     double largest_class_weight = 50.0;
     Sampling sampling = Sampling::kPlain;
     Freeze freeze = Freeze::kNothing;
-    int threads = 1;  // weights are the same bits for the same number of threads
+    int threads = 1;              // weights are the same bits for the same number of threads
+    std::string device = "auto";  // "auto" (a GPU where there is one), "cpu" or "cuda:N"
+    Autocast autocast = Autocast::kNone;
     TensorType precision = TensorType::kFloat16;
     MixingParameters mixing;
     AugmentationParameters augmentation;
 };
 
-/// All that decides the weights.
+/// All that decides the weights, but for the number of processes.
 nlohmann::json describe(const TrainingOptions& options);
 
 /// Rows of `features` and of `targets` [rows, classes] are the same clips.
@@ -122,10 +130,18 @@ class Interrupted : public std::runtime_error {
 
 /// Returns the epoch with the best class-mean average precision on the validation rows (the last epoch without any).
 /// Same seed, data and number of threads: the same bits on the CPU, also when stopped and resumed at any step.
-/// Throws std::invalid_argument for options that make no sense, Interrupted, and std::runtime_error when there is
-/// nothing to train on, the loss stops being a number, or the checkpoint is of other options or data.
+/// Several processes, all of which call this with the same data and options, each compute options.batch rows of a step,
+/// and all have the weights that one process has of their batches together, but for rounding. Only the leader has a
+/// checkpoint; when must_stop() is true in any, all stop after the same step.
+/// Throws std::invalid_argument for options that make no sense, Interrupted, ProcessLost, and std::runtime_error when
+/// there is nothing to train on, the loss stops being a number, the checkpoint is of other options or data, processes
+/// have different ones, or the device is not there.
 TrainedNetwork train(const TrainingData& data, const TrainingOptions& options,
-                     const OnTrainingProgress& on_progress = {}, const Persistence& persistence = {});
+                     const OnTrainingProgress& on_progress = {}, const Persistence& persistence = {},
+                     const ProcessGroup& processes = ProcessGroup());
+
+/// Throws as train() does where the device is not there, or can't do what autocast asks.
+void require_device(const TrainingOptions& options, const ProcessGroup& processes);
 
 /// Throws std::invalid_argument naming the first option that makes no sense.
 void validate(const TrainingOptions& options);

@@ -13,6 +13,11 @@ std::string to_string(Freeze freeze) {
     return freeze == Freeze::kNetwork ? "network" : "nothing";
 }
 
+std::string to_string(Autocast autocast) {
+    if (autocast == Autocast::kBfloat16) return "bfloat16";
+    return autocast == Autocast::kFloat16 ? "float16" : "none";
+}
+
 nlohmann::json describe(const TrainingOptions& options) {
     const auto& mixing = options.mixing;
     const auto& augmentation = options.augmentation;
@@ -65,6 +70,7 @@ nlohmann::json describe(const TrainingOptions& options) {
               {"background_lowest_snr_db", augmentation.background_lowest_snr_db},
               {"background_highest_snr_db", augmentation.background_highest_snr_db},
               {"scope", augmentation.scope == AugmentationScope::kBatch ? "batch" : "sample"}}},
+            {"autocast", to_string(options.autocast)},
             {"precision", options.precision == TensorType::kFloat16 ? "half" : "float"}};
 }
 

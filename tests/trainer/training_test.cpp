@@ -1,15 +1,12 @@
 // The loop that fits a network, on features made up for it.
 
-#include "trainer/training.h"
-
 #include <gmock/gmock.h>
 
-#include <algorithm>
-#include <cmath>
 #include <functional>
 #include <iterator>
 #include <set>
 
+#include "tests/trainer/made_up_training.h"
 #include "tests/trainer/support.h"
 
 namespace chorus {
@@ -17,65 +14,8 @@ namespace {
 
 using testing::HasSubstr;
 
-constexpr std::size_t kClasses = 3;
-constexpr std::size_t kTraining = 24;
-constexpr std::size_t kValidation = 8;
-
-/// Small enough for a step to take milliseconds: 32 x 32 values.
-FrontEndParameters small_windows() {
-    FrontEndParameters parameters;
-    parameters.window_seconds = 1.0;
-    parameters.hop = 512;
-    parameters.mels = 32;
-    return parameters;
-}
-
-/// Windows of noise; a class is a brighter band of mels.
-FeatureStore made_up_features(std::size_t count, std::span<const std::uint8_t> targets, std::uint64_t seed) {
-    Random random(seed);
-    FeatureStore store(small_windows());
-    std::vector<float> window(small_windows().feature_size());
-    const auto frames = static_cast<std::size_t>(store.frames());
-    for (std::size_t row = 0; row < count; ++row) {
-        for (auto& value : window) value = static_cast<float>(0.3 * random.uniform());
-        for (std::size_t c = 0; c < kClasses; ++c)
-            if (!targets.empty() && targets[row * kClasses + c] != 0)
-                for (std::size_t i = (8 * c + 4) * frames; i < (8 * c + 8) * frames; ++i) window[i] += 0.6F;
-        const auto halves = std::make_shared<std::vector<std::uint16_t>>(to_halves(window));
-        store.add({halves, halves->data()}, {.lowest_db = -100.0F, .highest_db = 0.0F});
-    }
-    return store;
-}
-
-class Training : public testing::Test {
+class Training : public testing::Test, protected MadeUpTraining {
   protected:
-    Training() {
-        Random random(11);
-        for (std::size_t i = 0; i < (kTraining + kValidation) * kClasses; ++i)
-            targets_.push_back(random.uniform() < 0.4 ? 1 : 0);
-        features_ = made_up_features(kTraining + kValidation, targets_, 12);
-        for (std::size_t row = 0; row < kTraining; ++row) training_.push_back(row);
-        for (std::size_t row = kTraining; row < kTraining + kValidation; ++row) validation_.push_back(row);
-    }
-
-    static TrainingOptions quick_options() {
-        TrainingOptions options;
-        options.architecture = Architecture::kMobileNetV3Small;
-        options.batch = 8;
-        options.epochs = 1;
-        options.precision = TensorType::kFloat32;
-        return options;
-    }
-
-    TrainingData data(const FeatureStore* background = nullptr) const {
-        return {.features = features_,
-                .targets = targets_,
-                .classes = kClasses,
-                .training = training_,
-                .validation = validation_,
-                .background = background};
-    }
-
     using Weights = std::map<std::string, std::vector<std::byte>>;
 
     static Weights weights_of(const TrainedNetwork& trained) {
@@ -89,10 +29,6 @@ class Training : public testing::Test {
     }
 
     TemporaryFolder folder_;
-    std::vector<std::uint8_t> targets_;
-    FeatureStore features_{small_windows()};
-    std::vector<std::size_t> training_;
-    std::vector<std::size_t> validation_;
 };
 
 TEST_F(Training, GivesTheSameBitsForTheSameSeed) {
@@ -217,6 +153,36 @@ TEST_F(Training, RefusesACheckpointOfAnotherTraining) {
     write_text(folder_ / "checkpoint", "no checkpoint");
     EXPECT_THAT([&] { weights(options, persistence); },
                 testing::ThrowsMessage<std::runtime_error>(HasSubstr("is no checkpoint")));
+}
+
+TEST_F(Training, LearnsInBfloat16NearlyWhatItLearnsInFloat32) {
+    auto options = quick_options();
+    options.epochs = 10;
+    options.device = "cpu";
+    options.mixing.manifold_layer = ManifoldLayer::kRandom;
+    const auto losses_in = [&](Autocast autocast) {
+        options.autocast = autocast;
+        const auto trained = train(data(), options);
+        EXPECT_EQ(trained.tensors.at("head.weight").type, TensorType::kFloat32);
+        return std::pair{trained.epochs.front().loss, trained.epochs.back().loss};
+    };
+    const auto [first, last] = losses_in(Autocast::kNone);
+    const auto [narrow_first, narrow_last] = losses_in(Autocast::kBfloat16);
+    EXPECT_LT(last, 0.95 * first);
+    EXPECT_NE(narrow_first, first);
+    EXPECT_NEAR(narrow_first, first, 0.02);
+    EXPECT_NEAR(narrow_last, last, 0.1);
+}
+
+TEST_F(Training, SaysWhichDeviceIsNotThere) {
+    auto options = quick_options();
+    options.device = "cuda:99";
+    EXPECT_THAT([&] { weights(options); },
+                testing::ThrowsMessage<std::runtime_error>(HasSubstr("device \"cuda:99\": ")));
+    options.device = "cpu";
+    options.autocast = Autocast::kFloat16;
+    EXPECT_THAT([&] { weights(options); },
+                testing::ThrowsMessage<std::invalid_argument>(HasSubstr("float16 needs a GPU")));
 }
 
 TEST_F(Training, SaysThatTheLossIsNoNumberAnyMore) {

@@ -6,6 +6,8 @@
 
 #include <CLI/CLI.hpp>
 #include <atomic>
+#include <chrono>
+#include <cmath>
 #include <csignal>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
@@ -22,6 +24,8 @@
 #include "trainer/fit.h"
 #include "trainer/label_import.h"
 #include "trainer/model_list.h"
+#include "trainer/process_group.h"
+#include "trainer/rendezvous.h"
 #include "trainer/retrain.h"
 
 namespace {
@@ -71,8 +75,9 @@ constexpr KeyFlag kKeyFlags[] = {
     {"--hop", "front_end.hop", "Samples between spectrogram frames, at 16 kHz"},
     {"--mels", "front_end.mels", "Mel bands"},
     {"--epochs", "training.epochs", "Passes over the training clips"},
-    {"--batch", "training.batch", "Clips a step"},
+    {"--batch", "training.batch", "Clips a step, of each process"},
     {"--seed", "training.seed", "One seed gives one result on the CPU"},
+    {"--device", "training.device", "That computes the steps: auto, cpu or cuda:N"},
     {"--batch-norm-momentum", "training.batch_norm_momentum", "Short runs want more than torchvision's 0.01"},
     {"--learning-rate", "optimiser.learning_rate", "AdamW's, at its highest"},
     {"--weight-decay", "optimiser.weight_decay", "AdamW's"},
@@ -216,6 +221,17 @@ bool import(const Arguments& arguments, nlohmann::json& report) {
     return imported.rejected.empty();
 }
 
+/// Of the verbs that train, fit alone is meant for several processes. Throws std::invalid_argument.
+Rendezvous find_rendezvous_for(const CLI::App& fit, bool trains) {
+    if (!trains) return {};
+    auto found = find_rendezvous([](const char* name) { return std::getenv(name); });
+    if (!found.is_alone() && !fit.parsed())
+        throw std::invalid_argument(fmt::format(
+            "fit alone trains in several processes, and the environment (WORLD_SIZE, SLURM_NTASKS) tells of {}",
+            found.world_size));
+    return found;
+}
+
 /// OpenMP's threads spin while they wait, and where others want the cores too (the daemon does) they wait for a thread
 /// that isn't running: many times slower. The library reads how to wait before main, so the program starts over.
 void let_idle_threads_sleep(char** argv) {
@@ -260,8 +276,12 @@ int main(int argc, char** argv) try {
     auto* import_verb = add_import(app, arguments);
     auto* retrain_verb = add_retrain(app, arguments);
     auto* rollback_verb = add_rollback(app, arguments);
+    Rendezvous rendezvous;
+    bool trains = false;
     try {
         app.parse(argc, argv);
+        trains = fit_verb->parsed() || compare_verb->parsed() || retrain_verb->parsed();
+        rendezvous = find_rendezvous_for(*fit_verb, trains);
         complete(arguments);
         read_configuration(arguments.config, arguments.settings, arguments.configuration);
         arguments.evaluate.data = arguments.fit.data;
@@ -281,10 +301,12 @@ int main(int argc, char** argv) try {
 
     if (!models_verb->parsed()) let_idle_threads_sleep(argv);
     keep_freed_memory();
-    if (fit_verb->parsed() || compare_verb->parsed() || retrain_verb->parsed()) stop_on_signals();
-    auto progress = make_stderr_progress();
+    if (trains) stop_on_signals();
+    const ProcessGroup processes(rendezvous,
+                                 std::chrono::milliseconds(std::llround(1000.0 * arguments.fit.peer_timeout_seconds)));
+    auto progress = processes.leads() ? make_stderr_progress() : make_silent_progress();
     nlohmann::json report;
-    if (fit_verb->parsed()) report = fit(arguments.fit, progress);
+    if (fit_verb->parsed()) report = fit(arguments.fit, progress, processes);
     if (evaluate_verb->parsed()) report = evaluate(arguments.evaluate, progress);
     if (compare_verb->parsed()) report = compare(arguments.compare, progress);
     if (models_verb->parsed()) report = list_models(arguments.models);
@@ -292,6 +314,7 @@ int main(int argc, char** argv) try {
     if (rollback_verb->parsed()) report = roll_back(arguments.configuration.retrain);
     bool all_is_well = true;
     if (import_verb->parsed()) all_is_well = import(arguments, report);
+    if (!processes.leads()) return EXIT_SUCCESS;  // the leader tells of it
     fmt::print("{}\n", report.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
     return all_is_well ? EXIT_SUCCESS : EXIT_FAILURE;
 } catch (const chorus::Interrupted& interrupted) {

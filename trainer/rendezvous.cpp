@@ -1,0 +1,97 @@
+#include "trainer/rendezvous.h"
+
+#include <fmt/format.h>
+
+#include <charconv>
+#include <initializer_list>
+#include <optional>
+#include <stdexcept>
+#include <string_view>
+
+namespace chorus {
+namespace {
+
+constexpr int kMostProcesses = 65'536;
+
+/// Variables, and which of several names one has.
+class Environment {
+  public:
+    explicit Environment(const EnvironmentVariable& variable) : variable_(variable) {}
+
+    /// An empty value is none.
+    std::string_view text(const char* name) const {
+        const auto* value = variable_(name);
+        return value == nullptr ? std::string_view() : std::string_view(value);
+    }
+
+    /// The first of these names that is set; the last where none is.
+    const char* first(std::initializer_list<const char*> names) const {
+        for (const auto* name : names)
+            if (!text(name).empty()) return name;
+        return *(names.end() - 1);
+    }
+
+    int number(const char* name, int least, int most) const {
+        const auto value = text(name);
+        int number = 0;
+        const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
+        if (value.empty()) throw std::invalid_argument(fmt::format("{}: is not set", name));
+        if (error != std::errc{} || end != value.data() + value.size() || number < least || number > most)
+            throw std::invalid_argument(
+                fmt::format("{}: \"{}\" is no whole number of {} to {}", name, value, least, most));
+        return number;
+    }
+
+  private:
+    const EnvironmentVariable& variable_;
+};
+
+/// "pond[07-12,15],lake" -> "pond07".
+std::string first_host(std::string_view list) {
+    const auto end = list.find_first_of(",[");
+    if (end == list.npos || list[end] == ',') return std::string(list.substr(0, end));
+    const auto number_end = list.find_first_of(",-]", end);
+    const auto close = list.find(']', end);
+    if (close == list.npos) return {};
+    const auto behind = list.substr(close + 1);
+    return fmt::format("{}{}{}", list.substr(0, end), list.substr(end + 1, number_end - end - 1),
+                       behind.substr(0, behind.find(',')));
+}
+
+struct Names {
+    const char* rank;
+    const char* world_size;
+    const char* local_rank;
+};
+
+}  // namespace
+
+Rendezvous find_rendezvous(const EnvironmentVariable& variable) {
+    const Environment environment(variable);
+    const bool of_torchrun = !environment.text("RANK").empty() || !environment.text("WORLD_SIZE").empty();
+    const auto names = of_torchrun
+                           ? Names{.rank = "RANK", .world_size = "WORLD_SIZE", .local_rank = "LOCAL_RANK"}
+                           : Names{.rank = "SLURM_PROCID",
+                                   // Where the step has fewer tasks than the job, srun passes on the job's number, too.
+                                   .world_size = environment.first({"SLURM_STEP_NUM_TASKS", "SLURM_NTASKS"}),
+                                   .local_rank = "SLURM_LOCALID"};
+    Rendezvous found;
+    if (!of_torchrun && environment.text(names.world_size).empty()) return found;
+    found.world_size = environment.number(names.world_size, 1, kMostProcesses);
+    if (found.is_alone()) return found;
+    found.rank = environment.number(names.rank, 0, found.world_size - 1);
+    if (!environment.text(names.local_rank).empty())
+        found.local_rank = environment.number(names.local_rank, 0, found.world_size - 1);
+    found.address = environment.text("MASTER_ADDR");
+    if (found.address.empty() && !of_torchrun)
+        found.address = first_host(environment.text(environment.first({"SLURM_STEP_NODELIST", "SLURM_JOB_NODELIST"})));
+    if (found.address.empty())
+        throw std::invalid_argument(
+            fmt::format("MASTER_ADDR: is not set, and {} processes need an address to meet at", found.world_size));
+    if (!environment.text("MASTER_PORT").empty()) found.port = environment.number("MASTER_PORT", 1, 65'534);
+    // There torchrun itself listens, in the words of its own version of PyTorch: the processes meet one port further.
+    if (environment.text("TORCHELASTIC_USE_AGENT_STORE") == "True") ++found.port;
+    return found;
+}
+
+}  // namespace chorus
