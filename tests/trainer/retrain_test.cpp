@@ -139,7 +139,8 @@ class Retrain : public testing::Test {
 
 TEST_F(Retrain, PromotesWhatIsBetterRefusesPoisonAndGoesBack) {
     record(100, 60);
-    begin(10);
+    begin(16);
+    options_.gates.noise_limit = 1e6;  // in 36 s of noise any event is many an hour
     const auto first = current().id;
     label(as_they_are);
     fitting_.training.epochs = 60;
