@@ -106,7 +106,7 @@ class ManyProcesses : public testing::Test {
 TEST_F(ManyProcesses, TrainTheWeightsOfOneWithTheirBatchesTogether) {
     // Two steps. AdamW makes a step as long as the rate of any gradient, be it rounding, and so would tell apart single
     // weights after many.
-    const std::vector<std::string> settings = {"training.epochs=1", "optimiser.learning_rate=0.0003"};
+    const std::vector<std::string> settings = {"training.epochs=1", "optimiser.learning_rate=0.0001"};
     const auto train_alone = [&](const std::string& out, const std::string& batch) {
         const auto finished =
             finish(*start({"SLURM_NTASKS=1", "SLURM_PROCID=0"}, out, {settings[0], settings[1], batch}));

@@ -170,7 +170,7 @@ TEST_F(Training, LearnsInBfloat16NearlyWhatItLearnsInFloat32) {
     const auto [narrow_first, narrow_last] = losses_in(Autocast::kBfloat16);
     EXPECT_LT(last, 0.95 * first);
     EXPECT_NE(narrow_first, first);
-    EXPECT_NEAR(narrow_first, first, 0.02);
+    EXPECT_NEAR(narrow_first, first, 0.05);
     EXPECT_NEAR(narrow_last, last, 0.1);
 }
 
