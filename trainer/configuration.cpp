@@ -111,8 +111,10 @@ void read_mixing(ConfigSection section, MixingParameters& mixing) {
                                       method));
     }
     choose(section, "semantics", std::array{MixingSemantics::kPaper, MixingSemantics::kReference}, mixing.semantics);
-    if (section.has("semantics") && mixing.semantics == MixingSemantics::kReference)
+    if (section.has("semantics") && mixing.semantics == MixingSemantics::kReference) {
         mixing.manifold_layer = ManifoldLayer::kEmbedding;
+        mixing.plain_epochs_first = 0;
+    }
     choose(section, "manifold_layer", std::array{ManifoldLayer::kEmbedding, ManifoldLayer::kRandom},
            mixing.manifold_layer);
     read_number(section, "mixup_alpha", mixing.mixup_alpha, 1e-3, 1e3);

@@ -176,7 +176,7 @@ class Training {
         const auto mixing = mixes_in(options_.mixing, at_.epoch, options_.epochs)
                                 ? draw_mixing(options_.mixing.shares, random_)
                                 : Mixing::kNone;
-        optimiser_.zero_grad();
+        network_->zero_grad();  // the optimiser has not all of its parameters
         const auto [logits, targets] = mixed_forward(network_, batch, options_, processes_, mixing, random_);
         auto loss = loss_of(options_.loss, logits, targets, class_weights_);
         const bool scaled = options_.autocast == Autocast::kFloat16;

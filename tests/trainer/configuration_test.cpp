@@ -57,20 +57,24 @@ TEST(TrainerConfiguration, ReproducesThePaper) {
     EXPECT_EQ(paper.training.batch, 128);
     EXPECT_EQ(paper.training.learning_rate.rate, 0.01);
     EXPECT_EQ(paper.training.weight_decay, 1e-6);
-    EXPECT_EQ(paper.training.mixing, (MixingParameters{.shares = {}, .manifold_layer = ManifoldLayer::kEmbedding}));
+    EXPECT_EQ(paper.training.mixing,
+              (MixingParameters{.shares = {}, .manifold_layer = ManifoldLayer::kEmbedding, .plain_epochs_first = 0}));
     EXPECT_EQ(paper.training.augmentation.scope, AugmentationScope::kBatch);
     EXPECT_EQ(paper.groups.frequent.size(), 4U);
     EXPECT_EQ(paper.groups.common.size(), 8U);
     EXPECT_EQ(options_of(file, {{"mixing.semantics", "reference"}}).training.weight_decay, 0.01);
 }
 
-TEST(TrainerConfiguration, MixesAtTheEmbeddingAsTheReferenceUnlessToldOtherwise) {
-    const auto layer_of = [](const std::vector<Setting>& settings) {
-        return options_of({}, settings).training.mixing.manifold_layer;
+TEST(TrainerConfiguration, MixesFromTheBeginningAndAtTheEmbeddingAsTheReferenceUnlessToldOtherwise) {
+    const auto mixing_of = [](const std::vector<Setting>& settings) {
+        return options_of({}, settings).training.mixing;
     };
-    EXPECT_EQ(layer_of({}), ManifoldLayer::kRandom);
-    EXPECT_EQ(layer_of({{"mixing.semantics", "reference"}}), ManifoldLayer::kEmbedding);
-    EXPECT_EQ(layer_of({{"mixing.semantics", "reference"}, {"mixing.manifold_layer", "random"}}),
+    EXPECT_EQ(mixing_of({}).manifold_layer, ManifoldLayer::kRandom);
+    EXPECT_EQ(mixing_of({}).plain_epochs_first, 10);
+    const auto reference = mixing_of({{"mixing.semantics", "reference"}});
+    EXPECT_EQ(reference.manifold_layer, ManifoldLayer::kEmbedding);
+    EXPECT_EQ(reference.plain_epochs_first, 0);
+    EXPECT_EQ(mixing_of({{"mixing.semantics", "reference"}, {"mixing.manifold_layer", "random"}}).manifold_layer,
               ManifoldLayer::kRandom);
 }
 

@@ -55,6 +55,7 @@ class MadeUpTraining {
         options.architecture = Architecture::kMobileNetV3Small;
         options.batch = 8;
         options.epochs = 1;
+        options.mixing.plain_epochs_first = 0;
         options.precision = TensorType::kFloat32;
         return options;
     }

@@ -47,7 +47,7 @@ class ManyProcesses : public testing::Test {
             command.push_back(word);
         for (const auto* setting : {"model.architecture=small", "model.precision=float", "front_end.hop=512",
                                     "front_end.mels=32", "evaluation.resamples=0", "training.checkpoint_seconds=0",
-                                    "mixing.manifold_layer=random", "training.epochs=2"})
+                                    "mixing.plain_epochs_first=0", "training.epochs=2"})
             command.insert(command.end(), {"--set", setting});
         for (const auto& setting : settings) {
             if (!setting.starts_with("--")) command.emplace_back("--set");

@@ -66,7 +66,7 @@ TEST(Mix2, DrawsByItsSharesAndLeavesStepsAlone) {
 }
 
 TEST(Mix2, KeepsFromMixingInTheFirstAndTheLastEpochs) {
-    MixingParameters parameters;
+    MixingParameters parameters{.shares = {}, .plain_epochs_first = 0};
     EXPECT_TRUE(mixes_in(parameters, 0, 1));
     parameters.plain_epochs_first = 2;
     parameters.plain_epochs_last = 3;
