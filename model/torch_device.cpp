@@ -20,8 +20,14 @@ c10::Device find_device(const std::string& name, int number) {
     const auto available = torch::cuda::is_available() ? static_cast<unsigned>(torch::cuda::device_count()) : 0U;
     const auto gpu = [](unsigned index) { return torch::Device(torch::kCUDA, static_cast<torch::DeviceIndex>(index)); };
     if (name == "cpu") return torch::kCPU;
-    // Where a process is shown none but its own GPU, that is the first, whatever the process's number.
-    if (name == "auto") return available > 0 ? gpu(static_cast<unsigned>(number) % available) : torch::kCPU;
+    if (name == "auto") {
+        if (available == 0) return torch::kCPU;
+        if (available == 1) return gpu(0);  // where each process is shown its own alone, that is the first to all
+        if (static_cast<unsigned>(number) >= available)
+            throw no_device(
+                name, fmt::format("there are only {} CUDA devices for process {} of this machine", available, number));
+        return gpu(static_cast<unsigned>(number));
+    }
 
     constexpr std::string_view kPrefix = "cuda:";
     unsigned index = 0;

@@ -69,12 +69,11 @@ struct Names {
 Rendezvous find_rendezvous(const EnvironmentVariable& variable) {
     const Environment environment(variable);
     const bool of_torchrun = !environment.text("RANK").empty() || !environment.text("WORLD_SIZE").empty();
-    const auto names = of_torchrun
-                           ? Names{.rank = "RANK", .world_size = "WORLD_SIZE", .local_rank = "LOCAL_RANK"}
-                           : Names{.rank = "SLURM_PROCID",
-                                   // Where the step has fewer tasks than the job, srun passes on the job's number, too.
-                                   .world_size = environment.first({"SLURM_STEP_NUM_TASKS", "SLURM_NTASKS"}),
-                                   .local_rank = "SLURM_LOCALID"};
+    const auto names =
+        of_torchrun
+            ? Names{.rank = "RANK", .world_size = "WORLD_SIZE", .local_rank = "LOCAL_RANK"}
+            // srun's alone: the shell of a job has the job's SLURM_NTASKS, too, but is one process.
+            : Names{.rank = "SLURM_PROCID", .world_size = "SLURM_STEP_NUM_TASKS", .local_rank = "SLURM_LOCALID"};
     Rendezvous found;
     if (!of_torchrun && environment.text(names.world_size).empty()) return found;
     found.world_size = environment.number(names.world_size, 1, kMostProcesses);

@@ -66,11 +66,17 @@ std::string text_if_there(const fs::path& path) {
     return fs::exists(path) ? read_text(path) : std::string();
 }
 
+/// Detection comes first: the GPU is chorusd's, unless one is asked for by name.
+FitOptions beside_the_daemon(FitOptions fitting) {
+    if (fitting.training.device == "auto") fitting.training.device = "cpu";
+    return fitting;
+}
+
 class Run {
   public:
     Run(const RetrainOptions& options, const FitOptions& fitting, Progress& progress)
         : options_(options),
-          fitting_(fitting),
+          fitting_(beside_the_daemon(fitting)),
           progress_(progress),
           models_(options.station / "models", options.on_step) {}
 
@@ -241,7 +247,7 @@ class Run {
     }
 
     const RetrainOptions& options_;
-    const FitOptions& fitting_;
+    const FitOptions fitting_;
     Progress& progress_;
     ModelFolder models_;
     std::optional<RunLock> no_import_;  // labels are counted, trained on and judged by as they are now

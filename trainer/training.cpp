@@ -68,6 +68,9 @@ torch::Device find_training_device(const TrainingOptions& options, const Process
     const auto device = find_device(options.device, processes.local_rank());
     if (device.is_cpu() && options.autocast == Autocast::kFloat16)
         throw std::invalid_argument("autocast to float16 needs a GPU; bfloat16 doesn't");
+    // What isn't asked for: TensorFloat-32 has 10 bits of float32's 23.
+    at::globalContext().setAllowTF32CuDNN(false);
+    at::globalContext().setAllowTF32CuBLAS(false);
     return device;
 }
 
@@ -85,6 +88,15 @@ std::size_t batch_size_of(const TrainingData& data, const TrainingOptions& optio
     return std::min(static_cast<std::size_t>(options.batch) * size, clips);
 }
 
+/// The front-end, and of the sound which dB each window reaches, which hardly another has.
+std::string fingerprint_of(const FeatureStore& features) {
+    std::vector<WindowScale> scales;
+    for (std::size_t row = 0; row < features.size(); ++row) scales.push_back(features.scale(row));
+    const auto& p = features.front_end();
+    return fmt::format("{} {} {} {} {} {} {} {} {}", p.sample_rate_hz, p.window_seconds, p.n_fft, p.hop, p.mels,
+                       p.f_min_hz, p.f_max_hz, p.log_floor, sha256_hex(std::as_bytes(std::span(scales))));
+}
+
 /// All that a checkpoint's training must share with this one.
 std::string fingerprint_of(const TrainingData& data, const TrainingOptions& options) {
     std::string text = describe(options).dump() + sha256_hex(std::as_bytes(data.targets));
@@ -92,8 +104,8 @@ std::string fingerprint_of(const TrainingData& data, const TrainingOptions& opti
     text += sha256_hex(std::as_bytes(data.soft_targets));
     if (data.beginning != nullptr)
         for (const auto& [name, tensor] : *data.beginning) text += name + sha256_hex(tensor.bytes);
-    text += fmt::format("{} {} {} {}", data.classes, data.features.mels(), data.features.frames(),
-                        data.background != nullptr ? data.background->size() : 0);
+    text += fmt::format("{} {}", data.classes, fingerprint_of(data.features));
+    if (data.background != nullptr) text += fingerprint_of(*data.background);
     return sha256_hex(std::as_bytes(std::span(text)));
 }
 
@@ -118,7 +130,8 @@ class Training {
         if (average_) load_weights(average_, store_weights(network_, TensorType::kFloat32));
         synchronise_batch_norm(network_, processes);
         at_.fingerprint = fingerprint_of(data, as_of_one(options, processes));
-        require_same_everywhere(fmt::format("{} {}", at_.fingerprint, persistence.resume != Resume::kNever));
+        require_same_everywhere(fmt::format("{} {} {}", at_.fingerprint, persistence.resume != Resume::kNever,
+                                            c10::DeviceTypeName(device_.type())));
         progress_.samples_in_all = static_cast<std::size_t>(steps_ * options.epochs) * batch_size_;
         if (persistence.resume != Resume::kNever) resume();
     }
@@ -151,7 +164,8 @@ class Training {
         processes_.share(leaders, "the beginning of the training");
         if (leaders != what_counts)
             throw std::runtime_error(
-                fmt::format("rank {} has other options or data than rank 0: all need the same", processes_.rank()));
+                fmt::format("rank {} has other options or data, or a GPU where rank 0 has none: all need the same",
+                            processes_.rank()));
     }
 
     void weigh_classes() {
@@ -345,7 +359,12 @@ TrainedNetwork train(const TrainingData& data, const TrainingOptions& options, c
             fmt::format("{} clips to train on, at least {} are needed", data.training.size(), fewest));
     at::set_num_threads(options.threads);
     torch::manual_seed(options.seed);  // the network's initial weights
-    return Training(data, options, on_progress, persistence, processes).run();
+    try {
+        return Training(data, options, on_progress, persistence, processes).run();
+    } catch (const c10::Error& error) {  // a GPU's, with a trace for LibTorch's own developers
+        const std::string text = error.what_without_backtrace();
+        throw std::runtime_error(text.substr(0, text.find('\n')));
+    }
 }
 
 }  // namespace chorus

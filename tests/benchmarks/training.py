@@ -89,7 +89,7 @@ def write_dataset(folder, training, test):
 def fit(arguments, dataset, out, epochs, *options):
     """What chorus-train reports."""
     done = subprocess.run([arguments.train, "fit", "--dataset", dataset, "--out", out, "--epochs", str(epochs), "--batch",
-                           str(arguments.batch), "--threads", str(arguments.threads), *options],
+                           str(arguments.batch), "--threads", str(arguments.threads), "--device", "cpu", *options],
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     if done.returncode != 0:
         sys.exit(f"chorus-train fit: status {done.returncode}\n{done.stderr[-3000:]}")
@@ -212,7 +212,8 @@ def measure_step(arguments, folder):
     write_dataset(folder / "dataset", 5 * arguments.batch, 2)
     bundle = folder / "model.safetensors"
     options = ("--architecture", arguments.architecture, "--hop", str(HOPS[arguments.architecture]), "--cache",
-               folder / "cache", "--set", "evaluation.resamples=0")
+               folder / "cache", "--set", "evaluation.resamples=0", "--set", "mixing.manifold_layer=embedding", "--set",
+               "mixing.plain_epochs_first=0")
     first = fit(arguments, folder / "dataset", bundle, 1, *options)  # fills the cache
     epochs = -(-arguments.steps // (first["clips"]["training"] // arguments.batch))
     peers = {"PyTorch, eager": Peer(arguments, False, False),

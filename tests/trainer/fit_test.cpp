@@ -31,6 +31,7 @@ class Fit : public testing::Test {
         options.training.batch = 16;
         options.training.epochs = 2;
         options.training.threads = 1;
+        options.training.device = "cpu";
         // Narrower masks: a window has a quarter of the mels of the paper's.
         options.training.augmentation.frequency_mask_width = 3;
         return options;

@@ -29,14 +29,15 @@ void expect(const Rendezvous& found, int rank, int world_size, int local_rank, c
 TEST(Rendezvous, IsAloneWithoutAnyVariable) {
     EXPECT_TRUE(find_in({}).is_alone());
     EXPECT_TRUE(find_in({{"RANK", "0"}, {"WORLD_SIZE", "1"}}).is_alone());
-    EXPECT_TRUE(find_in({{"SLURM_PROCID", "0"}, {"SLURM_NTASKS", "1"}}).is_alone()) << "any batch script of Slurm";
+    EXPECT_TRUE(find_in({{"SLURM_PROCID", "0"}, {"SLURM_NTASKS", "4"}}).is_alone()) << "any batch script of Slurm";
+    EXPECT_TRUE(find_in({{"SLURM_PROCID", "0"}, {"SLURM_STEP_NUM_TASKS", "1"}}).is_alone());
     EXPECT_TRUE(find_in({{"SLURM_PROCID", "0"}, {"SLURM_JOB_NODELIST", "pond1"}}).is_alone());
 }
 
 TEST(Rendezvous, IsWhereTorchrunSays) {
     Variables variables = {
-        {"RANK", "5"},           {"WORLD_SIZE", "8"},   {"LOCAL_RANK", "1"},  {"MASTER_ADDR", "pond1"},
-        {"MASTER_PORT", "7000"}, {"SLURM_PROCID", "0"}, {"SLURM_NTASKS", "2"}};
+        {"RANK", "5"},           {"WORLD_SIZE", "8"},   {"LOCAL_RANK", "1"},          {"MASTER_ADDR", "pond1"},
+        {"MASTER_PORT", "7000"}, {"SLURM_PROCID", "0"}, {"SLURM_STEP_NUM_TASKS", "2"}};
     expect(find_in(variables), 5, 8, 1, "pond1", 7000);
     variables["TORCHELASTIC_USE_AGENT_STORE"] = "True";
     expect(find_in(variables), 5, 8, 1, "pond1", 7001);
@@ -44,7 +45,8 @@ TEST(Rendezvous, IsWhereTorchrunSays) {
 }
 
 TEST(Rendezvous, IsAtTheFirstHostOfSlurmsList) {
-    Variables variables = {{"SLURM_PROCID", "3"}, {"SLURM_NTASKS", "4"}, {"SLURM_LOCALID", "1"}};
+    Variables variables = {
+        {"SLURM_PROCID", "3"}, {"SLURM_NTASKS", "9"}, {"SLURM_STEP_NUM_TASKS", "4"}, {"SLURM_LOCALID", "1"}};
     for (const auto& [list, first] : Variables{
              {"pond", "pond"}, {"pond,lake", "pond"}, {"pond[07-12,15]", "pond07"}, {"pond[3,5]-a,lake", "pond3-a"}}) {
         variables["SLURM_JOB_NODELIST"] = list;
@@ -76,12 +78,12 @@ TEST(Rendezvous, NamesTheVariableThatMakesNoSense) {
     expect_fault("MASTER_PORT", "99999", "MASTER_PORT: \"99999\" is no");
     EXPECT_THAT(
         [&] {
-            find_in({{"SLURM_NTASKS", "2"}, {"MASTER_ADDR", "pond"}});
+            find_in({{"SLURM_STEP_NUM_TASKS", "2"}, {"MASTER_ADDR", "pond"}});
         },
         testing::ThrowsMessage<std::invalid_argument>(HasSubstr("SLURM_PROCID: is not set")));
     EXPECT_THAT(
         [&] {
-            find_in({{"SLURM_NTASKS", "2"}, {"SLURM_PROCID", "0"}, {"SLURM_JOB_NODELIST", "broken["}});
+            find_in({{"SLURM_STEP_NUM_TASKS", "2"}, {"SLURM_PROCID", "0"}, {"SLURM_JOB_NODELIST", "broken["}});
         },
         testing::ThrowsMessage<std::invalid_argument>(HasSubstr("MASTER_ADDR: is not set")));
 }

@@ -227,7 +227,7 @@ Rendezvous find_rendezvous_for(const CLI::App& fit, bool trains) {
     auto found = find_rendezvous([](const char* name) { return std::getenv(name); });
     if (!found.is_alone() && !fit.parsed())
         throw std::invalid_argument(fmt::format(
-            "fit alone trains in several processes, and the environment (WORLD_SIZE, SLURM_NTASKS) tells of {}",
+            "fit alone trains in several processes, and the environment (WORLD_SIZE, SLURM_STEP_NUM_TASKS) tells of {}",
             found.world_size));
     return found;
 }
@@ -301,9 +301,9 @@ int main(int argc, char** argv) try {
 
     if (!models_verb->parsed()) let_idle_threads_sleep(argv);
     keep_freed_memory();
-    if (trains) stop_on_signals();
     const ProcessGroup processes(rendezvous,
                                  std::chrono::milliseconds(std::llround(1000.0 * arguments.fit.peer_timeout_seconds)));
+    if (trains) stop_on_signals();
     auto progress = processes.leads() ? make_stderr_progress() : make_silent_progress();
     nlohmann::json report;
     if (fit_verb->parsed()) report = fit(arguments.fit, progress, processes);
