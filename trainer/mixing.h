@@ -48,7 +48,7 @@ struct MixingParameters {
     double manifold_alpha = 1.0;   // the same for manifold mixup
     double dirichlet_alpha = 0.2;  // MultiMix's concentration
     int multimix_samples = 0;      // mixed samples a step makes; 0: as many as the batch has
-    int plain_epochs_first = 10;   // epochs before any mixing: a network that knows nothing yet learns slowly by it
+    int plain_epochs_first = 20;   // epochs before any mixing: a network that knows nothing yet learns slowly by it
     int plain_epochs_last = 0;     // epochs without mixing at the end
 
     bool operator==(const MixingParameters&) const = default;

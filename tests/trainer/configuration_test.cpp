@@ -70,7 +70,7 @@ TEST(TrainerConfiguration, MixesFromTheBeginningAndAtTheEmbeddingAsTheReferenceU
         return options_of({}, settings).training.mixing;
     };
     EXPECT_EQ(mixing_of({}).manifold_layer, ManifoldLayer::kRandom);
-    EXPECT_EQ(mixing_of({}).plain_epochs_first, 10);
+    EXPECT_EQ(mixing_of({}).plain_epochs_first, 20);
     const auto reference = mixing_of({{"mixing.semantics", "reference"}});
     EXPECT_EQ(reference.manifold_layer, ManifoldLayer::kEmbedding);
     EXPECT_EQ(reference.plain_epochs_first, 0);
