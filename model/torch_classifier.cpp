@@ -40,8 +40,7 @@ bool is_out_of_memory(const c10::Error& error) {
 }
 
 [[noreturn]] void rethrow(const c10::Error& error) {
-    const std::string what = error.what_without_backtrace();
-    const auto line = what.substr(0, what.find('\n'));  // what follows is for LibTorch's own developers
+    const auto line = first_line(error);
     if (is_out_of_memory(error)) throw OutOfDeviceMemory(line);
     throw std::runtime_error(line);
 }
@@ -51,9 +50,7 @@ class TorchNetwork final : public DeviceNetwork {
     TorchNetwork(const Bundle& bundle, torch::Device device, torch::ScalarType precision, std::int64_t max_batch,
                  int threads) try
         : device_(device), precision_(precision), threads_(threads), network_(load_network(bundle, device, precision)) {
-        // TensorFloat-32 has 10 bits of the 23.
-        at::globalContext().setAllowTF32CuDNN(false);
-        at::globalContext().setAllowTF32CuBLAS(false);
+        forbid_tensor_float_32();
         const torch::InferenceMode inference;
         const auto shape = {max_batch, std::int64_t{1}, std::int64_t{bundle.front_end.mels},
                             std::int64_t{bundle.front_end.frames()}};

@@ -42,4 +42,15 @@ c10::Device find_device(const std::string& name, int number) {
     return gpu(index);
 }
 
+std::string first_line(const std::exception& error) {
+    const auto* const of_torch = dynamic_cast<const c10::Error*>(&error);
+    const std::string text = of_torch != nullptr ? of_torch->what_without_backtrace() : error.what();
+    return text.substr(0, text.find('\n'));
+}
+
+void forbid_tensor_float_32() {
+    at::globalContext().setAllowTF32CuDNN(false);
+    at::globalContext().setAllowTF32CuBLAS(false);
+}
+
 }  // namespace chorus

@@ -9,6 +9,8 @@
 #include <exception>
 #include <thread>
 
+#include "model/torch_device.h"
+
 #ifdef CHORUS_GLOO
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
@@ -23,13 +25,6 @@ namespace {
 
 double seconds_of(std::chrono::milliseconds time) {
     return std::chrono::duration<double>(time).count();
-}
-
-/// What follows it is for LibTorch's own developers.
-std::string first_line(const std::exception& error) {
-    const auto* of_torch = dynamic_cast<const c10::Error*>(&error);
-    const std::string text = of_torch != nullptr ? of_torch->what_without_backtrace() : error.what();
-    return text.substr(0, text.find('\n'));
 }
 
 /// The same values in memory without gaps, kept with the channels last where they are.

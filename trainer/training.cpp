@@ -68,9 +68,7 @@ torch::Device find_training_device(const TrainingOptions& options, const Process
     const auto device = find_device(options.device, processes.local_rank());
     if (device.is_cpu() && options.autocast == Autocast::kFloat16)
         throw std::invalid_argument("autocast to float16 needs a GPU; bfloat16 doesn't");
-    // What isn't asked for: TensorFloat-32 has 10 bits of float32's 23.
-    at::globalContext().setAllowTF32CuDNN(false);
-    at::globalContext().setAllowTF32CuBLAS(false);
+    forbid_tensor_float_32();
     return device;
 }
 
@@ -362,8 +360,7 @@ TrainedNetwork train(const TrainingData& data, const TrainingOptions& options, c
     try {
         return Training(data, options, on_progress, persistence, processes).run();
     } catch (const c10::Error& error) {  // a GPU's, with a trace for LibTorch's own developers
-        const std::string text = error.what_without_backtrace();
-        throw std::runtime_error(text.substr(0, text.find('\n')));
+        throw std::runtime_error(first_line(error));
     }
 }
 
