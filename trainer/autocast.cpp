@@ -3,6 +3,8 @@
 #include <ATen/autocast_mode.h>
 #include <torch/version.h>
 
+#include <algorithm>
+
 namespace chorus {
 namespace {
 
@@ -50,7 +52,7 @@ bool LossScale::unscale(const std::vector<torch::Tensor>& gradients) {
     const torch::NoGradGuard no_grad;
     at::_foreach_mul_(gradients, 1.0 / scale_);
     if (!torch::stack(at::_foreach_norm(gradients)).isfinite().all().item<bool>()) {
-        scale_ /= kFactor;
+        scale_ = std::max(scale_ / kFactor, 1.0);  // a loss that is no number itself is told of, not scaled away
         steps_ = 0;
         return false;
     }

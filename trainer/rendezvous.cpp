@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <charconv>
+#include <cstdint>
 #include <initializer_list>
+#include <limits>
 #include <optional>
 #include <stdexcept>
 #include <string_view>
@@ -12,6 +14,7 @@ namespace chorus {
 namespace {
 
 constexpr int kMostProcesses = 65'536;
+constexpr int kMostNumber = std::numeric_limits<int>::max();
 
 /// Variables, and which of several names one has.
 class Environment {
@@ -58,6 +61,15 @@ std::string first_host(std::string_view list) {
                        behind.substr(0, behind.find(',')));
 }
 
+/// Jobs and their steps may share a host; where two still choose the same, MASTER_PORT parts them. Below the ports that
+/// Linux gives out by itself.
+int port_of_step(int job, int step) {
+    constexpr std::int64_t kFirst = 10'000;
+    constexpr std::int64_t kPorts = 20'000;
+    constexpr std::int64_t kBetweenSteps = 997;  // prime, so that steps go through all ports
+    return static_cast<int>(kFirst + (job + kBetweenSteps * step) % kPorts);
+}
+
 struct Names {
     const char* rank;
     const char* world_size;
@@ -87,7 +99,12 @@ Rendezvous find_rendezvous(const EnvironmentVariable& variable) {
     if (found.address.empty())
         throw std::invalid_argument(
             fmt::format("MASTER_ADDR: is not set, and {} processes need an address to meet at", found.world_size));
-    if (!environment.text("MASTER_PORT").empty()) found.port = environment.number("MASTER_PORT", 1, 65'534);
+    if (!environment.text("MASTER_PORT").empty())
+        found.port = environment.number("MASTER_PORT", 1, 65'534);
+    else if (!environment.text("SLURM_JOB_ID").empty() && !of_torchrun)
+        found.port = port_of_step(
+            environment.number("SLURM_JOB_ID", 0, kMostNumber),
+            environment.text("SLURM_STEP_ID").empty() ? 0 : environment.number("SLURM_STEP_ID", 0, kMostNumber));
     // There torchrun itself listens, in the words of its own version of PyTorch: the processes meet one port further.
     if (environment.text("TORCHELASTIC_USE_AGENT_STORE") == "True") ++found.port;
     return found;

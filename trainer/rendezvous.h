@@ -21,7 +21,8 @@ using EnvironmentVariable = std::function<const char*(const char* name)>;
 
 /// As torchrun tells it (RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT), or whoever sets the same; else as
 /// Slurm's srun does (SLURM_PROCID, SLURM_STEP_NUM_TASKS, SLURM_LOCALID, and the first host of
-/// SLURM_STEP_NODELIST or SLURM_JOB_NODELIST; MASTER_ADDR and MASTER_PORT go before). Alone without any of them. Throws
+/// SLURM_STEP_NODELIST or SLURM_JOB_NODELIST; MASTER_ADDR and MASTER_PORT go before; the port is by
+/// SLURM_JOB_ID and SLURM_STEP_ID). Alone without any of them. Throws
 /// std::invalid_argument naming the variable that is missing or makes no sense.
 Rendezvous find_rendezvous(const EnvironmentVariable& variable);
 

@@ -125,6 +125,8 @@ class Training {
           batch_size_(batch_size_of(data, options, processes)),
           steps_(static_cast<std::int64_t>(data.training.size() / batch_size_)) {
         if (options.class_weights != ClassWeights::kNone) weigh_classes();
+        // Drawn by chance, which other processors may round otherwise.
+        processes.take_from_leader(network_->parameters(), "the beginning of the training");
         if (average_) load_weights(average_, store_weights(network_, TensorType::kFloat32));
         synchronise_batch_norm(network_, processes);
         at_.fingerprint = fingerprint_of(data, as_of_one(options, processes));

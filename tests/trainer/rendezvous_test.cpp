@@ -55,6 +55,13 @@ TEST(Rendezvous, IsAtTheFirstHostOfSlurmsList) {
     variables["SLURM_STEP_NODELIST"] = "lake2";
     variables["SLURM_STEP_NUM_TASKS"] = "5";
     expect(find_in(variables), 3, 5, 1, "lake2", 29500);
+    variables["SLURM_JOB_ID"] = "40123";
+    expect(find_in(variables), 3, 5, 1, "lake2", 10'123);
+    variables["SLURM_STEP_ID"] = "2";
+    expect(find_in(variables), 3, 5, 1, "lake2", 10'123 + 2 * 997);
+    variables["SLURM_JOB_ID"] = "2147483647";
+    variables["SLURM_STEP_ID"] = "2147483647";
+    expect(find_in(variables), 3, 5, 1, "lake2", 29'706);
     variables["MASTER_ADDR"] = "river";
     variables["MASTER_PORT"] = "1234";
     expect(find_in(variables), 3, 5, 1, "river", 1234);
