@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 namespace chorus {
 namespace {
@@ -28,7 +29,15 @@ void add_power(std::span<const float> background, float snr_db, float floor_db, 
     }
 }
 
+float mean_of(std::span<const float> values) {
+    return static_cast<float>(std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size()));
+}
+
 }  // namespace
+
+std::string to_string(MaskFill fill) {
+    return fill == MaskFill::kZero ? "zero" : "mean";
+}
 
 Mask draw_mask(int limit, int size, Random& random) {
     const double width = std::floor(random.uniform() * std::min(limit, size));
@@ -38,7 +47,7 @@ Mask draw_mask(int limit, int size, Random& random) {
 
 Augmentation draw_augmentation(const AugmentationParameters& parameters, int mels, int frames, double frame_seconds,
                                std::size_t backgrounds, Random& random) {
-    Augmentation augmentation;
+    Augmentation augmentation{.mask_fill = parameters.mask_fill};
     if (parameters.time_shift) augmentation.shift = static_cast<int>(random.below(static_cast<std::size_t>(frames)));
     for (int i = 0; i < parameters.frequency_masks; ++i)
         augmentation.mels.push_back(draw_mask(parameters.frequency_mask_width, mels, random));
@@ -79,15 +88,16 @@ void change_sound(const Augmentation& augmentation, const ScaledWindow& backgrou
 void augment(const Augmentation& augmentation, int mels, int frames, std::span<const float> in, std::span<float> out) {
     const auto row_size = static_cast<std::size_t>(frames);
     const auto shift = static_cast<std::size_t>(augmentation.shift) % row_size;
+    const float fill = augmentation.mask_fill == MaskFill::kMean ? mean_of(in) : 0.0F;
     for (std::size_t mel = 0; mel < static_cast<std::size_t>(mels); ++mel) {
         const auto from = in.subspan(mel * row_size, row_size);
         const auto to = out.subspan(mel * row_size, row_size);
         std::rotate_copy(from.begin(), from.end() - static_cast<std::ptrdiff_t>(shift), from.end(), to.begin());
-        for (const auto& mask : augmentation.frames) std::fill_n(to.begin() + mask.start, mask.width, 0.0F);
+        for (const auto& mask : augmentation.frames) std::fill_n(to.begin() + mask.start, mask.width, fill);
     }
     for (const auto& mask : augmentation.mels)
         std::fill_n(out.begin() + static_cast<std::ptrdiff_t>(mask.start) * frames,
-                    static_cast<std::ptrdiff_t>(mask.width) * frames, 0.0F);
+                    static_cast<std::ptrdiff_t>(mask.width) * frames, fill);
 }
 
 }  // namespace chorus

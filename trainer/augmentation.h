@@ -22,12 +22,21 @@ enum class AugmentationScope {
     kBatch,   // one shift, one set of masks and so on for a whole batch, as Mix2's reference does
 };
 
+/// What masks leave of a window that is normalised to 0 to 1.
+enum class MaskFill {
+    kMean,  // its mean, as SpecAugment has it (arXiv 1904.08779, where spectrograms have mean 0)
+    kZero,  // the level of its softest point, far below what is around a call, as Mix2's reference does
+};
+
+std::string to_string(MaskFill fill);  // "mean", "zero"
+
 struct AugmentationParameters {
     bool time_shift = true;
     int frequency_masks = 3;
     int frequency_mask_width = 10;  // mels
     int time_masks = 6;
-    double time_mask_seconds = 0.24;        // 30 frames of the paper's front-end
+    double time_mask_seconds = 0.24;  // 30 frames of the paper's front-end
+    MaskFill mask_fill = MaskFill::kMean;
     double gain_db = 0.0;                   // a clip becomes louder or quieter by at most so much, evenly drawn
     double background_share = 0.5;          // of the clips that get a background, where there are any
     double background_lowest_snr_db = 0.0;  // mean power of clip over that of background, evenly drawn in dB
@@ -44,6 +53,7 @@ struct Augmentation {
     int shift = 0;  // frames to the right; what leaves comes back on the left
     std::vector<Mask> mels = {};
     std::vector<Mask> frames = {};
+    MaskFill mask_fill = MaskFill::kMean;
     float gain_db = 0.0F;
     std::optional<std::size_t> background = {};  // which
     float background_snr_db = 0.0F;
@@ -67,7 +77,7 @@ struct ScaledWindow {
 /// floor_db: of the front-end's logarithm.
 void change_sound(const Augmentation& augmentation, const ScaledWindow& background, float floor_db, ScaledWindow& clip);
 
-/// Shift and masks. in, out: [mels, frames], not the same memory. Masked values are 0.
+/// Shift and masks. in, out: [mels, frames], not the same memory.
 void augment(const Augmentation& augmentation, int mels, int frames, std::span<const float> in, std::span<float> out);
 
 }  // namespace chorus

@@ -111,10 +111,6 @@ void read_mixing(ConfigSection section, MixingParameters& mixing) {
                                       method));
     }
     choose(section, "semantics", std::array{MixingSemantics::kPaper, MixingSemantics::kReference}, mixing.semantics);
-    if (section.has("semantics") && mixing.semantics == MixingSemantics::kReference) {
-        mixing.manifold_layer = ManifoldLayer::kEmbedding;
-        mixing.plain_epochs_first = 0;
-    }
     choose(section, "manifold_layer", std::array{ManifoldLayer::kEmbedding, ManifoldLayer::kRandom},
            mixing.manifold_layer);
     read_number(section, "mixup_alpha", mixing.mixup_alpha, 1e-3, 1e3);
@@ -140,6 +136,7 @@ void read_augmentation(ConfigSection section, FitOptions& options) {
     augmentation.time_shift = section.flag("time_shift", augmentation.time_shift);
     read_int(section, "frequency_masks", augmentation.frequency_masks, 0, 1000);
     read_int(section, "frequency_mask_width", augmentation.frequency_mask_width, 0, 1024);
+    choose(section, "mask_fill", std::array{MaskFill::kMean, MaskFill::kZero}, augmentation.mask_fill);
     read_int(section, "time_masks", augmentation.time_masks, 0, 1000);
     read_number(section, "time_mask_seconds", augmentation.time_mask_seconds, 0.0, 60.0);
     read_number(section, "gain_db", augmentation.gain_db, 0.0, 60.0);
@@ -229,6 +226,26 @@ void read_document(ConfigDocument& document, Configuration& configuration) {
     document.finish();
 }
 
+/// What both say together, the settings first. What is no semantics is for the reading to tell.
+MixingSemantics semantics_of(ConfigDocument* file, ConfigDocument& settings) {
+    for (auto* document : {&settings, file}) {
+        if (document == nullptr || !document->root().section("mixing").has("semantics")) continue;
+        const bool is_reference = document->root().section("mixing").text("semantics", "") == "reference";
+        return is_reference ? MixingSemantics::kReference : MixingSemantics::kPaper;
+    }
+    return MixingSemantics::kPaper;
+}
+
+/// Those that neither the file nor the settings have to name.
+void take_defaults_of(MixingSemantics semantics, TrainingOptions& training) {
+    const bool is_reference = semantics == MixingSemantics::kReference;
+    training.weight_decay = is_reference ? kReferenceWeightDecay : kPaperWeightDecay;
+    if (!is_reference) return;
+    training.mixing.manifold_layer = ManifoldLayer::kEmbedding;
+    training.mixing.plain_epochs_first = 0;
+    training.augmentation.mask_fill = MaskFill::kZero;
+}
+
 /// A number or truth value as it is, anything else as a TOML text.
 std::string toml_value(std::string_view value) {
     const bool plain = value == "true" || value == "false" ||
@@ -276,24 +293,18 @@ std::string as_toml(const std::vector<Setting>& settings) {
 
 void read_configuration(const std::filesystem::path& file, const std::vector<Setting>& settings,
                         Configuration& configuration) {
-    constexpr double kUnset = -1.0;
-    auto& training = configuration.fit.training;
-    training.weight_decay = kUnset;
-    if (!file.empty()) {
-        ConfigDocument document(file);
-        read_document(document, configuration);
-    }
-    ConfigDocument document(as_toml(settings), "command line");
+    std::optional<ConfigDocument> of_file;
+    if (!file.empty()) of_file.emplace(file).throw_if_unreadable();
+    ConfigDocument of_settings(as_toml(settings), "command line");
+    take_defaults_of(semantics_of(of_file ? &*of_file : nullptr, of_settings), configuration.fit.training);
+    if (of_file) read_document(*of_file, configuration);
     try {
-        read_document(document, configuration);
+        read_document(of_settings, configuration);
     } catch (const ConfigError& error) {
         auto faults = error.faults();
         for (auto& fault : faults) fault.line = 0;  // of a text that nobody sees
         throw ConfigError(std::move(faults));
     }
-    if (training.weight_decay == kUnset)
-        training.weight_decay =
-            training.mixing.semantics == MixingSemantics::kReference ? kReferenceWeightDecay : kPaperWeightDecay;
 }
 
 }  // namespace chorus

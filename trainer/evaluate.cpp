@@ -43,7 +43,8 @@ std::string name_of(const std::optional<Subset>& subset) {
 
 json evaluate(const EvaluateOptions& options, Progress& progress) {
     const auto bundle = read_bundle(options.model);
-    const auto classifier = make_classifier(bundle, {.device = "cpu", .threads = options.threads, .precision = options.precision});
+    const auto classifier =
+        make_classifier(bundle, {.device = "cpu", .threads = options.threads, .precision = options.precision});
     const FrontEnd front_end(bundle.front_end);
     auto dataset = read_dataset(options.dataset, options.data, bundle.front_end.window_seconds);
     if (options.subset) std::erase_if(dataset.clips, [&](const Clip& clip) { return clip.subset != *options.subset; });

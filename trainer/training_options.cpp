@@ -64,6 +64,7 @@ nlohmann::json describe(const TrainingOptions& options) {
               {"frequency_masks", augmentation.frequency_masks},
               {"frequency_mask_width", augmentation.frequency_mask_width},
               {"time_masks", augmentation.time_masks},
+              {"mask_fill", to_string(augmentation.mask_fill)},
               {"time_mask_seconds", augmentation.time_mask_seconds},
               {"gain_db", augmentation.gain_db},
               {"background_share", augmentation.background_share},

@@ -96,16 +96,20 @@ TEST(Augment, ShiftsInACircleAndLosesNothing) {
     }
 }
 
-TEST(Augment, ZeroesExactlyTheMasks) {
-    const auto masked = apply({.shift = 0,
-                               .mels = {{.start = 2, .width = 3}},
-                               .frames = {{.start = 38, .width = 2}, {.start = 5, .width = 0}}});
-    const auto original = ramp();
-    for (int mel = 0; mel < kMels; ++mel) {
-        for (int frame = 0; frame < kFrames; ++frame) {
-            const auto i = static_cast<std::size_t>(mel * kFrames + frame);
-            const bool hidden = (mel >= 2 && mel < 5) || frame >= 38;
-            EXPECT_FLOAT_EQ(masked[i], hidden ? 0.0F : original[i]) << mel << ' ' << frame;
+TEST(Augment, FillsExactlyTheMasks) {
+    constexpr float kMean = (1.0F + kMels * kFrames) / 2.0F;
+    for (const auto& [fill, filled] : {std::pair{MaskFill::kMean, kMean}, std::pair{MaskFill::kZero, 0.0F}}) {
+        const auto masked = apply({.shift = 7,
+                                   .mels = {{.start = 2, .width = 3}},
+                                   .frames = {{.start = 38, .width = 2}, {.start = 5, .width = 0}},
+                                   .mask_fill = fill});
+        const auto shifted = apply({.shift = 7});
+        for (int mel = 0; mel < kMels; ++mel) {
+            for (int frame = 0; frame < kFrames; ++frame) {
+                const auto i = static_cast<std::size_t>(mel * kFrames + frame);
+                const bool hidden = (mel >= 2 && mel < 5) || frame >= 38;
+                EXPECT_FLOAT_EQ(masked[i], hidden ? filled : shifted[i]) << mel << ' ' << frame;
+            }
         }
     }
 }

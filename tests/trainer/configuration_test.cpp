@@ -60,6 +60,7 @@ TEST(TrainerConfiguration, ReproducesThePaper) {
     EXPECT_EQ(paper.training.mixing,
               (MixingParameters{.shares = {}, .manifold_layer = ManifoldLayer::kEmbedding, .plain_epochs_first = 0}));
     EXPECT_EQ(paper.training.augmentation.scope, AugmentationScope::kBatch);
+    EXPECT_EQ(paper.training.augmentation.mask_fill, MaskFill::kZero);
     EXPECT_EQ(paper.groups.frequent.size(), 4U);
     EXPECT_EQ(paper.groups.common.size(), 8U);
     EXPECT_EQ(options_of(file, {{"mixing.semantics", "reference"}}).training.weight_decay, 0.01);
@@ -74,7 +75,22 @@ TEST(TrainerConfiguration, MixesFromTheBeginningAndAtTheEmbeddingAsTheReferenceU
     const auto reference = mixing_of({{"mixing.semantics", "reference"}});
     EXPECT_EQ(reference.manifold_layer, ManifoldLayer::kEmbedding);
     EXPECT_EQ(reference.plain_epochs_first, 0);
+    EXPECT_EQ(options_of({}, {{"mixing.semantics", "reference"}}).training.augmentation.mask_fill, MaskFill::kZero);
     EXPECT_EQ(mixing_of({{"mixing.semantics", "reference"}, {"mixing.manifold_layer", "random"}}).manifold_layer,
+              ManifoldLayer::kRandom);
+}
+
+TEST(TrainerConfiguration, KeepsWhatAFileNamesWhereTheCommandLineChangesTheSemantics) {
+    const TemporaryFolder folder;
+    const auto file = folder.make("t.toml",
+                                  "[mixing]\nmanifold_layer = 'random'\nplain_epochs_first = 3\n"
+                                  "[optimiser]\nweight_decay = 0.5\n");
+    const auto training = options_of(file, {{"mixing.semantics", "reference"}}).training;
+    EXPECT_EQ(training.mixing.manifold_layer, ManifoldLayer::kRandom);
+    EXPECT_EQ(training.mixing.plain_epochs_first, 3);
+    EXPECT_EQ(training.weight_decay, 0.5);
+    const auto reference = folder.make("r.toml", "[mixing]\nsemantics = 'reference'\n");
+    EXPECT_EQ(options_of(reference, {{"mixing.semantics", "paper"}}).training.mixing.manifold_layer,
               ManifoldLayer::kRandom);
 }
 

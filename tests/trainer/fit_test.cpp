@@ -221,7 +221,8 @@ TEST_F(Fit, LearnsANewClassFromThreeClipsAndKeepsTheOthers) {
     auto options = coarse_options();
     options.front_end.mels = 64;
     options.training.epochs = 10;
-    options.training.augmentation = {};  // wide masks, so that it looks at all of a window
+    // Wide masks that hide for certain, so that it looks at all of a window.
+    options.training.augmentation = {.mask_fill = MaskFill::kZero};
     run(options);
     const auto parent = read_bundle(options.out);
 

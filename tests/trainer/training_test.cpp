@@ -82,6 +82,10 @@ TEST_F(Training, TrainsOtherWeightsWithEveryOptionOfTheRecipe) {
         [](auto& t) { t.augmentation.time_shift = true; },
         [](auto& t) { t.augmentation.frequency_masks = 3; },
         [](auto& t) { t.augmentation.time_masks = 3; },
+        [](auto& t) {
+            t.augmentation.frequency_masks = 3;
+            t.augmentation.mask_fill = MaskFill::kZero;
+        },
         [](auto& t) { t.mixing.shares = parse_method("mixup").value(); },
         [](auto& t) { t.mixing.shares = parse_method("manifold").value(); },
         [](auto& t) {
@@ -157,7 +161,7 @@ TEST_F(Training, RefusesACheckpointOfAnotherTraining) {
 
 TEST_F(Training, LearnsInBfloat16NearlyWhatItLearnsInFloat32) {
     auto options = quick_options();
-    options.epochs = 10;
+    options.epochs = 20;
     options.device = "cpu";
     options.mixing.manifold_layer = ManifoldLayer::kRandom;
     const auto losses_in = [&](Autocast autocast) {
