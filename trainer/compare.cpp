@@ -25,8 +25,8 @@ constexpr std::pair<std::string_view, std::string_view> kWords[] = {
     {"parts", "none,mixup,manifold,multimix,mixup+manifold,mixup+multimix,manifold+multimix,mix2"},
     {"probabilities",
      "mix2,mix2:mixing.mixup=0.5:mixing.manifold=0.25,mix2:mixing.multimix=0.5:mixing.manifold=0.25,"
-     "mix2:mixing.mixup=1:mixing.manifold=1:mixing.multimix=1,mix2:mixing.none=0.25,mix2:mixing.none=1,"
-     "mix2:mixing.none=3"},
+     "mix2:mixing.mixup=1:mixing.manifold=1:mixing.multimix=1,mix2:mixing.step_share=0.25,mix2:mixing.step_share=0.75,"
+     "mix2:mixing.step_share=1"},
     {"imbalance",
      "mix2,mix2:loss.kind=focal,mix2:loss.kind=asymmetric,mix2:training.sampling=balanced,"
      "mix2:training.sampling=class-aware,mix2:loss.class_weights=inverse-frequency,"

@@ -113,6 +113,7 @@ void read_mixing(ConfigSection section, MixingParameters& mixing) {
     choose(section, "semantics", std::array{MixingSemantics::kPaper, MixingSemantics::kReference}, mixing.semantics);
     choose(section, "manifold_layer", std::array{ManifoldLayer::kEmbedding, ManifoldLayer::kRandom},
            mixing.manifold_layer);
+    read_number(section, "step_share", mixing.step_share, 1e-3, 1.0);
     read_number(section, "mixup_alpha", mixing.mixup_alpha, 1e-3, 1e3);
     read_number(section, "manifold_alpha", mixing.manifold_alpha, 1e-3, 1e3);
     read_number(section, "dirichlet_alpha", mixing.dirichlet_alpha, 1e-4, 1e3);
@@ -120,12 +121,9 @@ void read_mixing(ConfigSection section, MixingParameters& mixing) {
     read_int(section, "plain_epochs_first", mixing.plain_epochs_first, 0, static_cast<int>(kMostEpochs));
     read_int(section, "plain_epochs_last", mixing.plain_epochs_last, 0, static_cast<int>(kMostEpochs));
     auto& shares = mixing.shares;
-    read_number(section, "none", shares.none, 0.0, 1e6);
     read_number(section, "mixup", shares.mixup, 0.0, 1e6);
     read_number(section, "manifold", shares.manifold, 0.0, 1e6);
     read_number(section, "multimix", shares.multimix, 0.0, 1e6);
-    if (shares.none + shares.mixup + shares.manifold + shares.multimix <= 0.0)
-        section.fault("", "none, mixup, manifold and multimix can't all be 0");
 }
 
 void read_augmentation(ConfigSection section, FitOptions& options) {
@@ -241,8 +239,10 @@ void take_defaults_of(MixingSemantics semantics, TrainingOptions& training) {
     const bool is_reference = semantics == MixingSemantics::kReference;
     training.weight_decay = is_reference ? kReferenceWeightDecay : kPaperWeightDecay;
     if (!is_reference) return;
-    training.mixing.manifold_layer = ManifoldLayer::kEmbedding;
-    training.mixing.plain_epochs_first = 0;
+    auto& mixing = training.mixing;
+    mixing.step_share = 1.0;
+    mixing.manifold_layer = ManifoldLayer::kEmbedding;
+    mixing.plain_epochs_first = 0;
     training.augmentation.mask_fill = MaskFill::kZero;
 }
 

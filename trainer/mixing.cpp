@@ -52,8 +52,8 @@ std::string to_string(ManifoldLayer layer) {
 std::optional<MixingShares> parse_method(std::string_view name) {
     constexpr MixingShares kMix2;
     if (name == "mix2") return kMix2;
-    if (name == "none") return MixingShares{.none = 1.0, .mixup = 0.0, .manifold = 0.0, .multimix = 0.0};
-    MixingShares shares{.none = 0.0, .mixup = 0.0, .manifold = 0.0, .multimix = 0.0};
+    if (name == "none") return MixingShares{.mixup = 0.0, .manifold = 0.0, .multimix = 0.0};
+    MixingShares shares{.mixup = 0.0, .manifold = 0.0, .multimix = 0.0};
     for (std::size_t begin = 0; begin <= name.size();) {
         const auto end = std::min(name.find('+', begin), name.size());
         const auto part = name.substr(begin, end - begin);
@@ -72,8 +72,9 @@ bool mixes_in(const MixingParameters& parameters, int epoch, int epochs) {
     return epoch >= parameters.plain_epochs_first && epoch < epochs - parameters.plain_epochs_last;
 }
 
-Mixing draw_mixing(const MixingShares& shares, Random& random) {
-    double u = random.uniform() * (shares.none + shares.mixup + shares.manifold + shares.multimix);
+Mixing draw_mixing(const MixingParameters& parameters, Random& random) {
+    const auto& shares = parameters.shares;
+    double u = random.uniform() / parameters.step_share * (shares.mixup + shares.manifold + shares.multimix);
     if ((u -= shares.manifold) < 0.0) return Mixing::kManifoldMixup;
     if ((u -= shares.multimix) < 0.0) return Mixing::kMultiMix;
     if ((u -= shares.mixup) < 0.0) return Mixing::kMixup;

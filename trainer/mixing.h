@@ -19,9 +19,8 @@ namespace chorus {
 /// What one step does.
 enum class Mixing { kNone, kMixup, kManifoldMixup, kMultiMix };
 
-/// How often a step does each, relative to their sum.
+/// How often a step that mixes does each, relative to their sum. All 0: none ever mixes.
 struct MixingShares {
-    double none = 0.0;
     double mixup = 0.25;
     double manifold = 0.5;
     double multimix = 0.25;
@@ -42,13 +41,14 @@ enum class ManifoldLayer {
 
 struct MixingParameters {
     MixingShares shares;
+    double step_share = 0.5;  // of the steps that mix; the others learn from clips as they are
     MixingSemantics semantics = MixingSemantics::kPaper;
     ManifoldLayer manifold_layer = ManifoldLayer::kRandom;
     double mixup_alpha = 1.0;      // lambda ~ Beta(alpha, alpha)
     double manifold_alpha = 1.0;   // the same for manifold mixup
     double dirichlet_alpha = 0.2;  // MultiMix's concentration
     int multimix_samples = 0;      // mixed samples a step makes; 0: as many as the batch has
-    int plain_epochs_first = 20;   // epochs before any mixing: a network that knows nothing yet learns slowly by it
+    int plain_epochs_first = 5;    // epochs before any mixing: a network that knows nothing yet learns slowly by it
     int plain_epochs_last = 0;     // epochs without mixing at the end
 
     bool operator==(const MixingParameters&) const = default;
@@ -65,7 +65,7 @@ std::string to_string(ManifoldLayer layer);        // "embedding", "random"
 bool mixes_in(const MixingParameters& parameters, int epoch, int epochs);
 
 /// What one step does. Draws once, whatever the shares.
-Mixing draw_mixing(const MixingShares& shares, Random& random);
+Mixing draw_mixing(const MixingParameters& parameters, Random& random);
 
 /// Lambdas and partners of mixup and manifold mixup.
 struct PairMix {

@@ -188,7 +188,7 @@ class Training {
                                ? batches_.embedded(rows.subspan(own.begin, own.size))
                                : batches_.augmented(rows, own, options_.augmentation, random_);
         const auto mixing = mixes_in(options_.mixing, at_.epoch, options_.epochs)
-                                ? draw_mixing(options_.mixing.shares, random_)
+                                ? draw_mixing(options_.mixing, random_)
                                 : Mixing::kNone;
         network_->zero_grad();  // the optimiser has not all of its parameters
         const auto [logits, targets] = mixed_forward(network_, batch, options_, processes_, mixing, random_);

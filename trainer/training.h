@@ -44,7 +44,7 @@ std::string to_string(Autocast autocast);  // "none", "bfloat16", "float16"
 struct TrainingOptions {
     Architecture architecture = Architecture::kMobileNetV3Large;
     int epochs = 60;  // 0: none, what it begins with is the result
-    int batch = 64;   // of each process; the last, partial batch of an epoch is dropped
+    int batch = 32;   // of each process; the last, partial batch of an epoch is dropped
     std::uint64_t seed = 1;
     LearningRate learning_rate;
     double weight_decay = 1e-6;     // AdamW's

@@ -47,7 +47,7 @@ nlohmann::json describe(const TrainingOptions& options) {
             {"freeze", to_string(options.freeze)},
             {"sampling", to_string(options.sampling)},
             {"mixing",
-             {{"none", mixing.shares.none},
+             {{"step_share", mixing.step_share},
               {"mixup", mixing.shares.mixup},
               {"manifold", mixing.shares.manifold},
               {"multimix", mixing.shares.multimix},
@@ -90,10 +90,9 @@ void validate(const TrainingOptions& options) {
     const auto& mixing = options.mixing;
     require(mixing.mixup_alpha > 0.0 && mixing.manifold_alpha > 0.0 && mixing.dirichlet_alpha > 0.0,
             "mixing's alphas must be above 0");
-    const auto& shares = mixing.shares;
-    require(std::min({shares.none, shares.mixup, shares.manifold, shares.multimix}) >= 0.0 &&
-                shares.none + shares.mixup + shares.manifold + shares.multimix > 0.0,
-            "mixing's shares must be 0 or more, one of them more");
+    require(std::min({mixing.shares.mixup, mixing.shares.manifold, mixing.shares.multimix}) >= 0.0,
+            "mixing's shares must be 0 or more");
+    require(mixing.step_share > 0.0 && mixing.step_share <= 1.0, "the share of mixed steps must be above 0, at most 1");
     require(options.weight_average >= 0.0 && options.weight_average < 1.0, "weight average must be 0 to below 1");
     require(options.clip_norm >= 0.0, "clip norm must be 0 or more");
 }

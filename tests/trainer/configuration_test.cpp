@@ -23,6 +23,20 @@ FitOptions options_of(const std::filesystem::path& file, const std::vector<Setti
     return configuration_of(file, settings).fit;
 }
 
+/// As the paper has it.
+MixingParameters of_mix2(MixingSemantics semantics) {
+    return {.shares = {.mixup = 0.25, .manifold = 0.5, .multimix = 0.25},
+            .step_share = 1.0,
+            .semantics = semantics,
+            .manifold_layer = ManifoldLayer::kEmbedding,
+            .mixup_alpha = 1.0,
+            .manifold_alpha = 1.0,
+            .dirichlet_alpha = 0.2,
+            .multimix_samples = 0,
+            .plain_epochs_first = 0,
+            .plain_epochs_last = 0};
+}
+
 TEST(TrainerConfiguration, ShipsWithAFileThatHoldsTheDefaults) {
     const auto file = std::filesystem::path(CHORUS_TEST_DATA) / "../../config/trainer.toml";
     const auto shipped = options_of(file, {{"optimiser.weight_decay", "1e-6"}});
@@ -57,8 +71,7 @@ TEST(TrainerConfiguration, ReproducesThePaper) {
     EXPECT_EQ(paper.training.batch, 128);
     EXPECT_EQ(paper.training.learning_rate.rate, 0.01);
     EXPECT_EQ(paper.training.weight_decay, 1e-6);
-    EXPECT_EQ(paper.training.mixing,
-              (MixingParameters{.shares = {}, .manifold_layer = ManifoldLayer::kEmbedding, .plain_epochs_first = 0}));
+    EXPECT_EQ(paper.training.mixing, of_mix2(MixingSemantics::kPaper));
     EXPECT_EQ(paper.training.augmentation.scope, AugmentationScope::kBatch);
     EXPECT_EQ(paper.training.augmentation.mask_fill, MaskFill::kZero);
     EXPECT_EQ(paper.groups.frequent.size(), 4U);
@@ -66,15 +79,13 @@ TEST(TrainerConfiguration, ReproducesThePaper) {
     EXPECT_EQ(options_of(file, {{"mixing.semantics", "reference"}}).training.weight_decay, 0.01);
 }
 
-TEST(TrainerConfiguration, MixesFromTheBeginningAndAtTheEmbeddingAsTheReferenceUnlessToldOtherwise) {
+TEST(TrainerConfiguration, MixesAsTheReferenceUnlessToldOtherwise) {
     const auto mixing_of = [](const std::vector<Setting>& settings) {
         return options_of({}, settings).training.mixing;
     };
     EXPECT_EQ(mixing_of({}).manifold_layer, ManifoldLayer::kRandom);
-    EXPECT_EQ(mixing_of({}).plain_epochs_first, 20);
-    const auto reference = mixing_of({{"mixing.semantics", "reference"}});
-    EXPECT_EQ(reference.manifold_layer, ManifoldLayer::kEmbedding);
-    EXPECT_EQ(reference.plain_epochs_first, 0);
+    EXPECT_EQ(mixing_of({}).plain_epochs_first, 5);
+    EXPECT_EQ(mixing_of({{"mixing.semantics", "reference"}}), of_mix2(MixingSemantics::kReference));
     EXPECT_EQ(options_of({}, {{"mixing.semantics", "reference"}}).training.augmentation.mask_fill, MaskFill::kZero);
     EXPECT_EQ(mixing_of({{"mixing.semantics", "reference"}, {"mixing.manifold_layer", "random"}}).manifold_layer,
               ManifoldLayer::kRandom);
@@ -102,8 +113,7 @@ TEST(TrainerConfiguration, LetsTheCommandLineOverrideTheFile) {
         {{"training.batch", "32"}, {"mixing.mixup", "3"}, {"loss.kind", "focal"}, {"thresholds.rule", "precision"}});
     EXPECT_EQ(options.training.epochs, 7);
     EXPECT_EQ(options.training.batch, 32);
-    EXPECT_EQ(options.training.mixing.shares,
-              (MixingShares{.none = 0.0, .mixup = 3.0, .manifold = 0.0, .multimix = 0.25}));
+    EXPECT_EQ(options.training.mixing.shares, (MixingShares{.mixup = 3.0, .manifold = 0.0, .multimix = 0.25}));
     EXPECT_EQ(options.training.loss.kind, LossKind::kFocal);
     EXPECT_EQ(options.thresholds.rule, ThresholdRule::kPrecision);
 }

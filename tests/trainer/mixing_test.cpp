@@ -27,7 +27,8 @@ float at(const torch::Tensor& tensor, std::int64_t row, std::int64_t column = 0)
 TEST(Mix2, DrawsManifoldMixupTwiceAsOftenAsTheOthers) {
     Random random(1);
     std::map<Mixing, int> drawn;
-    for (int i = 0; i < 20'000; ++i) ++drawn[draw_mixing(parse_method("mix2").value(), random)];
+    for (int i = 0; i < 20'000; ++i)
+        ++drawn[draw_mixing({.shares = parse_method("mix2").value(), .step_share = 1.0}, random)];
     EXPECT_EQ(drawn.size(), 3U);
     EXPECT_NEAR(drawn[Mixing::kManifoldMixup] / 20'000.0, 0.5, 0.015);
     EXPECT_NEAR(drawn[Mixing::kMultiMix] / 20'000.0, 0.25, 0.015);
@@ -48,7 +49,8 @@ TEST(Mix2, DrawsOnlyWhatAMethodNames) {
     Random random(1);
     for (const auto& [name, expected] : methods) {
         std::set<Mixing> drawn;
-        for (int i = 0; i < 500; ++i) drawn.insert(draw_mixing(parse_method(name).value(), random));
+        for (int i = 0; i < 500; ++i)
+            drawn.insert(draw_mixing({.shares = parse_method(name).value(), .step_share = 1.0}, random));
         EXPECT_EQ(drawn, expected) << name;
     }
     EXPECT_EQ(parse_method("mixup+manifold+multimix"), parse_method("mix2"));
@@ -59,10 +61,11 @@ TEST(Mix2, DrawsOnlyWhatAMethodNames) {
 TEST(Mix2, DrawsByItsSharesAndLeavesStepsAlone) {
     Random random(1);
     std::map<Mixing, int> drawn;
-    const MixingShares shares{.none = 3.0, .mixup = 1.0, .manifold = 0.0, .multimix = 0.0};
-    for (int i = 0; i < 20'000; ++i) ++drawn[draw_mixing(shares, random)];
-    EXPECT_EQ(drawn.size(), 2U);
-    EXPECT_NEAR(drawn[Mixing::kNone] / 20'000.0, 0.75, 0.015);
+    const MixingParameters parameters{.shares = {.mixup = 1.0, .manifold = 0.0, .multimix = 3.0}, .step_share = 0.4};
+    for (int i = 0; i < 20'000; ++i) ++drawn[draw_mixing(parameters, random)];
+    EXPECT_EQ(drawn.size(), 3U);
+    EXPECT_NEAR(drawn[Mixing::kNone] / 20'000.0, 0.6, 0.015);
+    EXPECT_NEAR(drawn[Mixing::kMixup] / 20'000.0, 0.1, 0.015);
 }
 
 TEST(Mix2, KeepsFromMixingInTheFirstAndTheLastEpochs) {

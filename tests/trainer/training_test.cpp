@@ -161,8 +161,9 @@ TEST_F(Training, RefusesACheckpointOfAnotherTraining) {
 
 TEST_F(Training, LearnsInBfloat16NearlyWhatItLearnsInFloat32) {
     auto options = quick_options();
-    options.epochs = 20;
+    options.epochs = 10;
     options.device = "cpu";
+    options.augmentation = {.time_shift = false, .frequency_masks = 0, .time_masks = 0};
     options.mixing.manifold_layer = ManifoldLayer::kRandom;
     const auto losses_in = [&](Autocast autocast) {
         options.autocast = autocast;
@@ -172,7 +173,7 @@ TEST_F(Training, LearnsInBfloat16NearlyWhatItLearnsInFloat32) {
     };
     const auto [first, last] = losses_in(Autocast::kNone);
     const auto [narrow_first, narrow_last] = losses_in(Autocast::kBfloat16);
-    EXPECT_LT(last, 0.95 * first);
+    EXPECT_LT(last, 0.5 * first);
     EXPECT_NE(narrow_first, first);
     EXPECT_NEAR(narrow_first, first, 0.05);
     EXPECT_NEAR(narrow_last, last, 0.1);
