@@ -212,8 +212,10 @@ def measure_step(arguments, folder):
     write_dataset(folder / "dataset", 5 * arguments.batch, 2)
     bundle = folder / "model.safetensors"
     options = ("--architecture", arguments.architecture, "--hop", str(HOPS[arguments.architecture]), "--cache",
-               folder / "cache", "--set", "evaluation.resamples=0", "--set", "mixing.manifold_layer=embedding", "--set",
-               "mixing.plain_epochs_first=0")
+               folder / "cache")
+    for setting in ("evaluation.resamples=0", "mixing.manifold_layer=embedding", "mixing.plain_epochs_first=0",
+                    "mixing.step_share=1", "augmentation.mask_fill=zero"):
+        options += ("--set", setting)
     first = fit(arguments, folder / "dataset", bundle, 1, *options)  # fills the cache
     epochs = -(-arguments.steps // (first["clips"]["training"] // arguments.batch))
     peers = {"PyTorch, eager": Peer(arguments, False, False),
