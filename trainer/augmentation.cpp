@@ -35,6 +35,11 @@ float mean_of(std::span<const float> values) {
 
 }  // namespace
 
+std::string to_string(AugmentationScope scope) {
+    if (scope == AugmentationScope::kNone) return "none";
+    return scope == AugmentationScope::kBatch ? "batch" : "sample";
+}
+
 std::string to_string(MaskFill fill) {
     return fill == MaskFill::kZero ? "zero" : "mean";
 }
@@ -47,6 +52,7 @@ Mask draw_mask(int limit, int size, Random& random) {
 
 Augmentation draw_augmentation(const AugmentationParameters& parameters, int mels, int frames, double frame_seconds,
                                std::size_t backgrounds, Random& random) {
+    if (parameters.scope == AugmentationScope::kNone) return {};
     Augmentation augmentation{.mask_fill = parameters.mask_fill};
     if (parameters.time_shift) augmentation.shift = static_cast<int>(random.below(static_cast<std::size_t>(frames)));
     for (int i = 0; i < parameters.frequency_masks; ++i)

@@ -19,6 +19,7 @@ namespace chorus {
 
 enum class AugmentationScope {
     kSample,  // every window has draws of its own
+    kNone,    // windows stay as they are
     kBatch,   // one shift, one set of masks and so on for a whole batch, as Mix2's reference does
 };
 
@@ -28,7 +29,8 @@ enum class MaskFill {
     kZero,  // the level of its softest point, far below what is around a call, as Mix2's reference does
 };
 
-std::string to_string(MaskFill fill);  // "mean", "zero"
+std::string to_string(AugmentationScope scope);  // "sample", "none", "batch"
+std::string to_string(MaskFill fill);            // "mean", "zero"
 
 struct AugmentationParameters {
     bool time_shift = true;

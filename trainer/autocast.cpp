@@ -3,7 +3,7 @@
 #include <ATen/autocast_mode.h>
 #include <torch/version.h>
 
-#include <algorithm>
+#include <stdexcept>
 
 namespace chorus {
 namespace {
@@ -52,7 +52,9 @@ bool LossScale::unscale(const std::vector<torch::Tensor>& gradients) {
     const torch::NoGradGuard no_grad;
     at::_foreach_mul_(gradients, 1.0 / scale_);
     if (!torch::stack(at::_foreach_norm(gradients)).isfinite().all().item<bool>()) {
-        scale_ = std::max(scale_ / kFactor, 1.0);  // a loss that is no number itself is told of, not scaled away
+        if (scale_ <= 1.0)
+            throw std::runtime_error("gradients are no numbers any more, unscaled as well: try a lower learning rate");
+        scale_ /= kFactor;
         steps_ = 0;
         return false;
     }

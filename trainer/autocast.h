@@ -28,7 +28,8 @@ class AutocastGuard {
 /// Micikevicius et al. 2018, section 3.2.
 class LossScale {
   public:
-    /// Whether gradients that are multiplied by scale() are numbers; then they are divided by it.
+    /// Whether gradients that are multiplied by scale() are numbers; then they are divided by it. Throws
+    /// std::runtime_error where they are none by a scale of 1 either.
     bool unscale(const std::vector<torch::Tensor>& gradients);
 
     double scale() const { return scale_; }

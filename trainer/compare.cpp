@@ -13,6 +13,7 @@
 #include "trainer/durable_file.h"
 #include "trainer/layouts.h"
 #include "trainer/mixing.h"
+#include "trainer/run_lock.h"
 #include "trainer/text_file.h"
 
 namespace chorus {
@@ -67,14 +68,18 @@ struct Run {
     std::filesystem::path result;
 };
 
-/// Of all that the configuration can change but for where features are kept and how often checkpoints are.
+/// Of all that the configuration can change but for where features are kept and how often checkpoints are. Of sounds it
+/// has the names and labels alone.
 json description_of(const FitOptions& options, const std::string& manifest_hash) {
     const auto& p = options.front_end;
     const auto& t = options.thresholds;
+    const auto& g = options.groups;
     return {{"training", describe(options.training)},
             {"front_end", {p.sample_rate_hz, p.window_seconds, p.n_fft, p.hop, p.mels, p.f_min_hz, p.f_max_hz}},
             {"thresholds", {to_string(t.rule), t.beta, t.precision, t.prior_positives}},
+            {"groups", {g.frequent, g.common, g.frequent_share, g.common_share}},
             {"background", options.background.string()},
+            {"device", options.training.device},
             {"threads", options.training.threads},
             {"data", manifest_hash}};
 }
@@ -198,6 +203,7 @@ json compare(const CompareOptions& options, Progress& progress) {
         const auto& run = runs[i];
         fmt::print(stderr, "{}, seed {} ({} of {})\n", run.method, run.options.training.seed, i + 1, runs.size());
         try {
+            const RunLock lock(std::filesystem::path(run.result).replace_extension(".lock"));
             results[i] = json{{"options", run.description}, {"report", fit(run.options, progress)}};
         } catch (const Interrupted&) {
             throw;

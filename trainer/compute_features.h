@@ -11,7 +11,8 @@ namespace chorus {
 
 struct FeatureOptions {
     int threads = 1;
-    std::filesystem::path cache = {};  // folder of a cache (feature_cache.h); empty: none
+    std::filesystem::path cache = {};      // folder of a cache (feature_cache.h); empty: none
+    std::function<bool()> must_stop = {};  // load_features() asks it now and then; when true it throws Interrupted
 };
 
 using OnFeatureProgress = std::function<void(std::size_t done, std::size_t of)>;

@@ -128,9 +128,9 @@ void read_mixing(ConfigSection section, MixingParameters& mixing) {
 
 void read_augmentation(ConfigSection section, FitOptions& options) {
     auto& augmentation = options.training.augmentation;
-    const bool batch = augmentation.scope == AugmentationScope::kBatch;
-    const auto scope = section.choice("scope", {"sample", "batch", "none"}, batch ? "batch" : "sample");
-    augmentation.scope = scope == "batch" ? AugmentationScope::kBatch : AugmentationScope::kSample;
+    choose(section, "scope",
+           std::array{AugmentationScope::kSample, AugmentationScope::kBatch, AugmentationScope::kNone},
+           augmentation.scope);
     augmentation.time_shift = section.flag("time_shift", augmentation.time_shift);
     read_int(section, "frequency_masks", augmentation.frequency_masks, 0, 1000);
     read_int(section, "frequency_mask_width", augmentation.frequency_mask_width, 0, 1024);
@@ -144,13 +144,6 @@ void read_augmentation(ConfigSection section, FitOptions& options) {
     read_number(section, "background_highest_snr_db", augmentation.background_highest_snr_db, -60.0, 60.0);
     if (augmentation.background_lowest_snr_db > augmentation.background_highest_snr_db)
         section.fault("background_lowest_snr_db", "must not be above background_highest_snr_db");
-    if (scope == "none") {
-        augmentation.time_shift = false;
-        augmentation.frequency_masks = 0;
-        augmentation.time_masks = 0;
-        augmentation.gain_db = 0.0;
-        options.background.clear();
-    }
 }
 
 void read_activity(ConfigSection section, ActivityOptions& activity) {
@@ -224,11 +217,13 @@ void read_document(ConfigDocument& document, Configuration& configuration) {
     document.finish();
 }
 
-/// What both say together, the settings first. What is no semantics is for the reading to tell.
-MixingSemantics semantics_of(ConfigDocument* file, ConfigDocument& settings) {
-    for (auto* document : {&settings, file}) {
-        if (document == nullptr || !document->root().section("mixing").has("semantics")) continue;
-        const bool is_reference = document->root().section("mixing").text("semantics", "") == "reference";
+/// What both texts say together, the settings first. Read apart, so that a fault isn't noted twice.
+MixingSemantics semantics_of(std::string_view settings, std::string_view file) {
+    for (const auto text : {settings, file}) {
+        ConfigDocument document(text, {});
+        auto mixing = document.root().section("mixing");
+        if (!mixing.has("semantics")) continue;
+        const bool is_reference = mixing.text("semantics", {}) == to_string(MixingSemantics::kReference);
         return is_reference ? MixingSemantics::kReference : MixingSemantics::kPaper;
     }
     return MixingSemantics::kPaper;
@@ -243,6 +238,7 @@ void take_defaults_of(MixingSemantics semantics, TrainingOptions& training) {
     mixing.step_share = 1.0;
     mixing.manifold_layer = ManifoldLayer::kEmbedding;
     mixing.plain_epochs_first = 0;
+    training.augmentation.scope = AugmentationScope::kBatch;
     training.augmentation.mask_fill = MaskFill::kZero;
 }
 
@@ -296,7 +292,8 @@ void read_configuration(const std::filesystem::path& file, const std::vector<Set
     std::optional<ConfigDocument> of_file;
     if (!file.empty()) of_file.emplace(file).throw_if_unreadable();
     ConfigDocument of_settings(as_toml(settings), "command line");
-    take_defaults_of(semantics_of(of_file ? &*of_file : nullptr, of_settings), configuration.fit.training);
+    take_defaults_of(semantics_of(of_settings.text(), of_file ? of_file->text() : std::string()),
+                     configuration.fit.training);
     if (of_file) read_document(*of_file, configuration);
     try {
         read_document(of_settings, configuration);

@@ -20,6 +20,7 @@
 #include "model/safetensors.h"
 #include "model/scoring_network.h"
 #include "trainer/durable_file.h"
+#include "trainer/training.h"
 
 namespace chorus {
 namespace {
@@ -99,7 +100,8 @@ void write_cache(const std::filesystem::path& path, const std::string& network, 
 }  // namespace
 
 Embeddings embed_clips(const Bundle& bundle, const FeatureStore& features, std::span<const std::size_t> rows,
-                       int threads, const std::filesystem::path& cache, Progress& progress) {
+                       int threads, const std::filesystem::path& cache, Progress& progress,
+                       const std::function<bool()>& must_stop) {
     const ScoringNetwork network(bundle.architecture, static_cast<int>(bundle.labels.size()), bundle.tensors,
                                  bundle.front_end.mels, bundle.front_end.frames());
     const auto hash = hash_of_network(bundle);
@@ -109,6 +111,7 @@ Embeddings embed_clips(const Bundle& bundle, const FeatureStore& features, std::
     std::vector<Fingerprint> fingerprints(rows.size());
     std::atomic<std::size_t> next{0};
     std::atomic<std::size_t> computed{0};
+    bool is_stopped = false;  // of this thread
     progress.begin("embeddings", rows.size(), "clips");
     {
         const auto work = [&](bool shows) {
@@ -123,13 +126,19 @@ Embeddings embed_clips(const Bundle& bundle, const FeatureStore& features, std::
                     network.embed(window, embeddings.row(rows[i]), scratch);
                     ++computed;
                 }
-                if (shows) progress.update(i);
+                if (!shows) continue;
+                progress.update(i);
+                if (must_stop && must_stop()) {
+                    is_stopped = true;
+                    next = rows.size();
+                }
             }
         };
         std::vector<std::jthread> helpers;
         for (int i = 1; i < threads; ++i) helpers.emplace_back(work, false);
         work(true);
     }
+    if (is_stopped) throw Interrupted("stopped while embeddings were computed");
     progress.update(rows.size());
     progress.finish(known.empty() ? "" : fmt::format("{} of them new", computed.load()));
     if (!cache.empty() && (computed > 0 || known.size() > rows.size()))

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <filesystem>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -25,9 +26,10 @@ struct Embeddings {
 /// Of the rows given, as in service; other rows are 0. `cache` (empty: none) keeps them by a
 /// hash of the clip's features, so that whatever becomes of files and labels only new sound is computed; it is written
 /// anew with these rows and no others. One that is broken or of another network is as none. Throws std::runtime_error
-/// where it can't be written.
+/// where it can't be written, and Interrupted when must_stop, which is asked now and then, is true.
 Embeddings embed_clips(const Bundle& bundle, const FeatureStore& features, std::span<const std::size_t> rows,
-                       int threads, const std::filesystem::path& cache, Progress& progress);
+                       int threads, const std::filesystem::path& cache, Progress& progress,
+                       const std::function<bool()>& must_stop = {});
 
 /// What the bundle's head makes of each row of its network's embeddings, [rows, classes].
 std::vector<float> score_embeddings(const Bundle& bundle, const Embeddings& embeddings);

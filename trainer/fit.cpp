@@ -132,7 +132,7 @@ Embeddings embeddings_for(const FitOptions& options, const Dataset& dataset, con
     auto rows = split.training;
     if (are_frozen) rows.insert(rows.end(), split.validation.begin(), split.validation.end());
     return embed_clips(parent, features, rows, options.training.threads,
-                       are_frozen ? options.embeddings : std::filesystem::path(), progress);
+                       are_frozen ? options.embeddings : std::filesystem::path(), progress, options.must_stop);
 }
 
 /// Of all clips; of none where the dataset has labels for all classes.
@@ -258,11 +258,12 @@ json fit(const FitOptions& given, Progress& progress, const ProcessGroup& proces
     auto dataset = read_dataset(options.dataset, options.data, options.front_end.window_seconds);
     const auto species = species_of(options.dataset);
     beginning.labelled = beginning.parent ? adopt_classes(dataset, *beginning.parent) : all_of(dataset.classes);
-    const FeatureOptions of_features{.threads = options.training.threads, .cache = options.data.cache};
+    const FeatureOptions of_features{
+        .threads = options.training.threads, .cache = options.data.cache, .must_stop = options.must_stop};
     const auto features = load_features(front_end, dataset, of_features, progress);
     refuse_left_out(dataset, options.data);
     std::optional<FeatureStore> background;
-    if (!options.background.empty()) {
+    if (!options.background.empty() && options.training.augmentation.scope != AugmentationScope::kNone) {
         auto noise = read_backgrounds(options.background, options.front_end.window_seconds);
         background = load_features(front_end, noise, of_features, progress);
         refuse_left_out(noise, options.data);

@@ -32,7 +32,8 @@ struct FitOptions {
     double checkpoint_seconds = 300.0;  // between checkpoints, written to `out` with ".checkpoint" after it
     Resume resume = Resume::kNever;     // from that checkpoint
     std::filesystem::path embeddings;   // file that keeps them (embeddings.h), where they are frozen; empty: none
-    std::function<bool()> must_stop;    // asked now and then; when true, a checkpoint is written and Interrupted thrown
+    std::function<bool()>
+        must_stop;  // asked now and then; when true, Interrupted is thrown, after a checkpoint of steps
     double peer_timeout_seconds = 300.0;  // without a sign of another process that trains along
 };
 

@@ -39,21 +39,6 @@ struct Dense {
     at::Tensor values;
 };
 
-at::Tensor flatten(std::span<const at::Tensor> tensors) {
-    std::vector<at::Tensor> flat;
-    for (const auto& tensor : tensors) flat.push_back(tensor.reshape(-1));
-    return torch::cat(flat);
-}
-
-/// The way back, into the same tensors.
-void unflatten(const at::Tensor& flat, std::span<const at::Tensor> tensors) {
-    std::int64_t at = 0;
-    for (auto tensor : tensors) {
-        tensor.copy_(flat.narrow(0, at, tensor.numel()).view(tensor.sizes()));
-        at += tensor.numel();
-    }
-}
-
 }  // namespace
 
 #ifdef CHORUS_GLOO
@@ -222,17 +207,16 @@ at::Tensor ProcessGroup::add_up(const at::Tensor& own, std::string_view what) co
 void ProcessGroup::average(std::span<const at::Tensor> tensors, std::string_view what) const {
     if (is_alone()) return;
     const torch::NoGradGuard no_grad;
-    std::vector<at::Tensor> all = {flatten(tensors)};
+    std::vector<at::Tensor> flat;
+    for (const auto& tensor : tensors) flat.push_back(tensor.reshape(-1));
+    std::vector<at::Tensor> all = {torch::cat(flat)};
     collectives_->finish(all.front(), what, [&](auto& backend) { return backend.allreduce(all); });
-    unflatten(all.front().div_(size()), tensors);
-}
-
-void ProcessGroup::take_from_leader(std::span<const at::Tensor> tensors, std::string_view what) const {
-    if (is_alone()) return;
-    const torch::NoGradGuard no_grad;
-    std::vector<at::Tensor> all = {flatten(tensors)};
-    collectives_->finish(all.front(), what, [&](auto& backend) { return backend.broadcast(all); });
-    unflatten(all.front(), tensors);
+    all.front().div_(size());
+    std::int64_t at = 0;
+    for (auto tensor : tensors) {
+        tensor.copy_(all.front().narrow(0, at, tensor.numel()).view(tensor.sizes()));
+        at += tensor.numel();
+    }
 }
 
 void ProcessGroup::share(std::optional<std::string>& text, std::string_view what) const {

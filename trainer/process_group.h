@@ -57,8 +57,6 @@ class ProcessGroup {
     at::Tensor add_up(const at::Tensor& own, std::string_view what) const;
     /// Puts the mean over all processes into each of these float32 tensors, in one exchange, and waits for its end.
     void average(std::span<const at::Tensor> tensors, std::string_view what) const;
-    /// Puts the leader's values into each of these tensors, of one type.
-    void take_from_leader(std::span<const at::Tensor> tensors, std::string_view what) const;
     /// Gives all processes the leader's text, or nothing where it has none.
     void share(std::optional<std::string>& text, std::string_view what) const;
     /// Until all are here.

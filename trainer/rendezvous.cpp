@@ -14,7 +14,7 @@ namespace chorus {
 namespace {
 
 constexpr int kMostProcesses = 65'536;
-constexpr int kMostNumber = std::numeric_limits<int>::max();
+constexpr std::int64_t kMostSteps = std::numeric_limits<std::uint32_t>::max();  // as Slurm counts jobs and their steps
 
 /// Variables, and which of several names one has.
 class Environment {
@@ -35,8 +35,12 @@ class Environment {
     }
 
     int number(const char* name, int least, int most) const {
+        return static_cast<int>(large_number(name, least, most));
+    }
+
+    std::int64_t large_number(const char* name, std::int64_t least, std::int64_t most) const {
         const auto value = text(name);
-        int number = 0;
+        std::int64_t number = 0;
         const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
         if (value.empty()) throw std::invalid_argument(fmt::format("{}: is not set", name));
         if (error != std::errc{} || end != value.data() + value.size() || number < least || number > most)
@@ -63,7 +67,7 @@ std::string first_host(std::string_view list) {
 
 /// Jobs and their steps may share a host; where two still choose the same, MASTER_PORT parts them. Below the ports that
 /// Linux gives out by itself.
-int port_of_step(int job, int step) {
+int port_of_step(std::int64_t job, std::int64_t step) {
     constexpr std::int64_t kFirst = 10'000;
     constexpr std::int64_t kPorts = 20'000;
     constexpr std::int64_t kBetweenSteps = 997;  // prime, so that steps go through all ports
@@ -103,8 +107,8 @@ Rendezvous find_rendezvous(const EnvironmentVariable& variable) {
         found.port = environment.number("MASTER_PORT", 1, 65'534);
     else if (!environment.text("SLURM_JOB_ID").empty() && !of_torchrun)
         found.port = port_of_step(
-            environment.number("SLURM_JOB_ID", 0, kMostNumber),
-            environment.text("SLURM_STEP_ID").empty() ? 0 : environment.number("SLURM_STEP_ID", 0, kMostNumber));
+            environment.large_number("SLURM_JOB_ID", 0, kMostSteps),
+            environment.text("SLURM_STEP_ID").empty() ? 0 : environment.large_number("SLURM_STEP_ID", 0, kMostSteps));
     // There torchrun itself listens, in the words of its own version of PyTorch: the processes meet one port further.
     if (environment.text("TORCHELASTIC_USE_AGENT_STORE") == "True") ++found.port;
     return found;

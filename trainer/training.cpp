@@ -95,6 +95,13 @@ std::string fingerprint_of(const FeatureStore& features) {
                        p.f_min_hz, p.f_max_hz, p.log_floor, sha256_hex(std::as_bytes(std::span(scales))));
 }
 
+/// Weights drawn by chance: another kind of processor may round them otherwise.
+std::string fingerprint_of(const MobileNetV3& network) {
+    std::string text;
+    for (const auto& [name, tensor] : store_weights(network, TensorType::kFloat32)) text += sha256_hex(tensor.bytes);
+    return sha256_hex(std::as_bytes(std::span(text)));
+}
+
 /// All that a checkpoint's training must share with this one.
 std::string fingerprint_of(const TrainingData& data, const TrainingOptions& options) {
     std::string text = describe(options).dump() + sha256_hex(std::as_bytes(data.targets));
@@ -125,13 +132,11 @@ class Training {
           batch_size_(batch_size_of(data, options, processes)),
           steps_(static_cast<std::int64_t>(data.training.size() / batch_size_)) {
         if (options.class_weights != ClassWeights::kNone) weigh_classes();
-        // Drawn by chance, which other processors may round otherwise.
-        processes.take_from_leader(network_->parameters(), "the beginning of the training");
         if (average_) load_weights(average_, store_weights(network_, TensorType::kFloat32));
         synchronise_batch_norm(network_, processes);
         at_.fingerprint = fingerprint_of(data, as_of_one(options, processes));
-        require_same_everywhere(fmt::format("{} {} {}", at_.fingerprint, persistence.resume != Resume::kNever,
-                                            c10::DeviceTypeName(device_.type())));
+        require_same_everywhere(fmt::format("{} {} {} {}", at_.fingerprint, persistence.resume != Resume::kNever,
+                                            c10::DeviceTypeName(device_.type()), fingerprint_of(network_)));
         progress_.samples_in_all = static_cast<std::size_t>(steps_ * options.epochs) * batch_size_;
         if (persistence.resume != Resume::kNever) resume();
     }
@@ -164,7 +169,8 @@ class Training {
         processes_.share(leaders, "the beginning of the training");
         if (leaders != what_counts)
             throw std::runtime_error(
-                fmt::format("rank {} has other options or data, or a GPU where rank 0 has none: all need the same",
+                fmt::format("rank {} has other options or data, another kind of processor, or a GPU where rank 0 has "
+                            "none: all need the same",
                             processes_.rank()));
     }
 

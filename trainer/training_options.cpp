@@ -70,7 +70,7 @@ nlohmann::json describe(const TrainingOptions& options) {
               {"background_share", augmentation.background_share},
               {"background_lowest_snr_db", augmentation.background_lowest_snr_db},
               {"background_highest_snr_db", augmentation.background_highest_snr_db},
-              {"scope", augmentation.scope == AugmentationScope::kBatch ? "batch" : "sample"}}},
+              {"scope", to_string(augmentation.scope)}}},
             {"autocast", to_string(options.autocast)},
             {"precision", options.precision == TensorType::kFloat16 ? "half" : "float"}};
 }

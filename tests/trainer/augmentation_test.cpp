@@ -81,6 +81,11 @@ TEST(DrawAugmentation, DrawsAsManyMasksAsAskedForAndEveryShift) {
     const auto none = draw_augmentation({.time_shift = false, .frequency_masks = 0, .time_masks = 0}, kMels, kFrames,
                                         kFrameSeconds, 0, random);
     EXPECT_EQ(apply(none), ramp());
+    const auto off = draw_augmentation({.gain_db = 6.0, .scope = AugmentationScope::kNone}, kMels, kFrames,
+                                       kFrameSeconds, 3, random);
+    EXPECT_EQ(apply(off), ramp());
+    EXPECT_EQ(off.gain_db, 0.0F);
+    EXPECT_FALSE(off.background);
 }
 
 TEST(Augment, ShiftsInACircleAndLosesNothing) {

@@ -7,6 +7,7 @@
 
 #include "config/config_reader.h"
 #include "tests/trainer/support.h"
+#include "trainer/run_lock.h"
 #include "trainer/text_file.h"
 
 namespace chorus {
@@ -66,9 +67,13 @@ class Compare : public testing::Test {
 
 TEST_F(Compare, GoesOnWhereItWasStoppedAndDoesNothingTwice) {
     int asked = 0;
-    options_.fit.must_stop = [&] { return ++asked == 5; };
-    EXPECT_THROW(run(), Interrupted);
+    bool is_stopped = false;
     const auto first = options_.out / "none-1.json";
+    options_.fit.must_stop = [&] {
+        ++asked;
+        return !is_stopped && (is_stopped = std::filesystem::exists(first));
+    };
+    EXPECT_THROW(run(), Interrupted);
     const auto written = std::filesystem::last_write_time(first);
     ASSERT_FALSE(std::filesystem::exists(options_.out / "none-2.json"));
 
@@ -95,6 +100,20 @@ TEST_F(Compare, GoesOnWhereItWasStoppedAndDoesNothingTwice) {
     options_.settings.emplace_back("optimiser.learning_rate", "0.001");
     EXPECT_THAT([&] { run(); }, testing::ThrowsMessage<std::runtime_error>(
                                     HasSubstr("none-1.json: is of a training with other options or data")));
+}
+
+TEST_F(Compare, LeavesATrainingToAnotherProcessThatIsAtIt) {
+    options_.methods = parse_methods("none,mixup");
+    options_.seeds = 1;
+    std::filesystem::create_directories(options_.out);
+    {
+        const RunLock other(options_.out / "none-1.lock");
+        EXPECT_THAT([&] { run(); }, testing::ThrowsMessage<std::runtime_error>(
+                                        testing::AllOf(HasSubstr("1 of 2 trainings failed; the first: none, seed 1: "),
+                                                       HasSubstr("held by process "))));
+    }
+    EXPECT_FALSE(std::filesystem::exists(options_.out / "none-1.json"));
+    EXPECT_EQ(run()["methods"].size(), 2U);
 }
 
 TEST_F(Compare, TrainsTheOtherMethodsWhereOneFails) {

@@ -67,13 +67,21 @@ TEST(TrainerConfiguration, ReproducesThePaper) {
     const auto paper = options_of(file);
     EXPECT_EQ(paper.front_end.frames(), 376);
     EXPECT_EQ(paper.front_end.mels, 128);
-    EXPECT_EQ(paper.training.epochs, 100);
-    EXPECT_EQ(paper.training.batch, 128);
-    EXPECT_EQ(paper.training.learning_rate.rate, 0.01);
-    EXPECT_EQ(paper.training.weight_decay, 1e-6);
-    EXPECT_EQ(paper.training.mixing, of_mix2(MixingSemantics::kPaper));
-    EXPECT_EQ(paper.training.augmentation.scope, AugmentationScope::kBatch);
-    EXPECT_EQ(paper.training.augmentation.mask_fill, MaskFill::kZero);
+    // All that decides the weights, so that no default that changes can change this.
+    EXPECT_EQ(describe(paper.training), nlohmann::json::parse(R"({
+        "architecture": "mobilenet_v3_large", "precision": "half", "autocast": "none", "epochs": 100, "batch": 128,
+        "seed": 1, "sampling": "plain", "freeze": "nothing", "batch_norm_momentum": 0.01,
+        "learning_rate": 0.01, "schedule": "cosine", "warm_up_epochs": 0.0, "beta1": 0.9, "beta2": 0.999,
+        "weight_decay": 1e-6, "decay_all_tensors": true, "clip_norm": 0.0, "weight_average": 0.0,
+        "loss": {"kind": "bce", "focal_gamma": 2.0, "positive_gamma": 0.0, "negative_gamma": 4.0, "margin": 0.05,
+                 "class_weights": "none", "effective_number_beta": 0.999, "largest_class_weight": 50.0},
+        "mixing": {"mixup": 0.25, "manifold": 0.5, "multimix": 0.25, "step_share": 1.0, "semantics": "paper",
+                   "manifold_layer": "embedding", "mixup_alpha": 1.0, "manifold_alpha": 1.0, "dirichlet_alpha": 0.2,
+                   "multimix_samples": 0, "plain_epochs_first": 0, "plain_epochs_last": 0},
+        "augmentation": {"scope": "batch", "time_shift": true, "frequency_masks": 3, "frequency_mask_width": 10,
+                         "time_masks": 6, "time_mask_seconds": 0.24, "mask_fill": "zero", "gain_db": 0.0,
+                         "background_share": 0.5, "background_lowest_snr_db": 0.0, "background_highest_snr_db": 20.0}
+    })"));
     EXPECT_EQ(paper.groups.frequent.size(), 4U);
     EXPECT_EQ(paper.groups.common.size(), 8U);
     EXPECT_EQ(options_of(file, {{"mixing.semantics", "reference"}}).training.weight_decay, 0.01);
@@ -86,7 +94,9 @@ TEST(TrainerConfiguration, MixesAsTheReferenceUnlessToldOtherwise) {
     EXPECT_EQ(mixing_of({}).manifold_layer, ManifoldLayer::kRandom);
     EXPECT_EQ(mixing_of({}).plain_epochs_first, 5);
     EXPECT_EQ(mixing_of({{"mixing.semantics", "reference"}}), of_mix2(MixingSemantics::kReference));
-    EXPECT_EQ(options_of({}, {{"mixing.semantics", "reference"}}).training.augmentation.mask_fill, MaskFill::kZero);
+    const auto augmentation = options_of({}, {{"mixing.semantics", "reference"}}).training.augmentation;
+    EXPECT_EQ(augmentation.mask_fill, MaskFill::kZero);
+    EXPECT_EQ(augmentation.scope, AugmentationScope::kBatch);
     EXPECT_EQ(mixing_of({{"mixing.semantics", "reference"}, {"mixing.manifold_layer", "random"}}).manifold_layer,
               ManifoldLayer::kRandom);
 }
@@ -103,6 +113,29 @@ TEST(TrainerConfiguration, KeepsWhatAFileNamesWhereTheCommandLineChangesTheSeman
     const auto reference = folder.make("r.toml", "[mixing]\nsemantics = 'reference'\n");
     EXPECT_EQ(options_of(reference, {{"mixing.semantics", "paper"}}).training.mixing.manifold_layer,
               ManifoldLayer::kRandom);
+}
+
+TEST(TrainerConfiguration, SwitchesAugmentationOffAndOnAgain) {
+    const TemporaryFolder folder;
+    const auto file = folder.make("t.toml", "[augmentation]\nscope = 'none'\ngain_db = 3\n");
+    EXPECT_EQ(options_of(file).training.augmentation.scope, AugmentationScope::kNone);
+    const auto again = options_of(file, {{"augmentation.scope", "sample"}}).training.augmentation;
+    EXPECT_EQ(again.scope, AugmentationScope::kSample);
+    EXPECT_TRUE(again.time_shift);
+    EXPECT_EQ(again.time_masks, 6);
+    EXPECT_EQ(again.gain_db, 3.0);
+}
+
+TEST(TrainerConfiguration, SaysOnceThatTheSemanticsAreNone) {
+    const TemporaryFolder folder;
+    const auto file = folder.make("t.toml", "[mixing]\nsemantics = 3\n");
+    try {
+        options_of(file);
+        FAIL();
+    } catch (const ConfigError& error) {
+        ASSERT_EQ(error.faults().size(), 1U);
+        EXPECT_EQ(error.faults()[0].key, "mixing.semantics");
+    }
 }
 
 TEST(TrainerConfiguration, LetsTheCommandLineOverrideTheFile) {

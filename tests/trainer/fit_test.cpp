@@ -122,6 +122,17 @@ TEST_F(Fit, RefusesAPathItCannotWriteBeforeItTrains) {
     EXPECT_THAT([&] { run(options); }, testing::ThrowsMessage<std::runtime_error>(HasSubstr("is a folder")));
 }
 
+TEST_F(Fit, IsStoppedWhileItReadsTheSounds) {
+    write_tone_dataset(folder_ / "dataset", 20, 4);
+    auto options = coarse_options();
+    int asked = 0;
+    options.must_stop = [&] { return ++asked == 3; };
+    EXPECT_THAT([&] { run(options); },
+                testing::ThrowsMessage<Interrupted>(testing::HasSubstr("stopped while features were computed")));
+    EXPECT_EQ(asked, 3);
+    EXPECT_FALSE(std::filesystem::exists(options.out));
+}
+
 TEST_F(Fit, LearnsFromADatedDatasetWhenItsClassesCall) {
     // 120 recordings of a clip each, half of them at 05:00 with DAWN, half at 17:00 without it.
     std::string manifest = "fname,min_t,max_t,subset,DAWN\n";

@@ -56,6 +56,7 @@ class MadeUpTraining {
         options.batch = 8;
         options.epochs = 1;
         options.mixing.plain_epochs_first = 0;
+        options.mixing.step_share = 1.0;
         options.device = "cpu";
         options.precision = TensorType::kFloat32;
         return options;

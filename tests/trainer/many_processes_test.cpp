@@ -45,9 +45,10 @@ class ManyProcesses : public testing::Test {
              {std::string(CHORUS_TRAIN), std::string("fit"), std::string("--threads"), std::string("1"),
               std::string("--dataset"), (folder_ / "dataset").string(), std::string("--out"), (folder_ / out).string()})
             command.push_back(word);
-        for (const auto* setting : {"model.architecture=small", "model.precision=float", "front_end.hop=512",
-                                    "front_end.mels=32", "evaluation.resamples=0", "training.checkpoint_seconds=0",
-                                    "mixing.plain_epochs_first=0", "training.device=cpu", "training.epochs=2"})
+        for (const auto* setting :
+             {"model.architecture=small", "model.precision=float", "front_end.hop=512", "front_end.mels=32",
+              "evaluation.resamples=0", "training.checkpoint_seconds=0", "mixing.plain_epochs_first=0",
+              "mixing.step_share=1", "training.device=cpu", "training.epochs=2"})
             command.insert(command.end(), {"--set", setting});
         for (const auto& setting : settings) {
             if (!setting.starts_with("--")) command.emplace_back("--set");
@@ -77,17 +78,19 @@ class ManyProcesses : public testing::Test {
         return {std::istreambuf_iterator<char>(file), {}};
     }
 
-    float farthest_apart(const std::string& one, const std::string& other) {
+    /// How far each value of two bundles is from the other's, the farthest first.
+    std::vector<float> distances(const std::string& one, const std::string& other) {
         const auto wanted = read_bundle(folder_ / one).tensors;
         const auto found = read_bundle(folder_ / other).tensors;
-        float farthest = 0.0F;
+        std::vector<float> distances;
         for (const auto& [name, tensor] : wanted) {
             if (tensor.type == TensorType::kInt64) continue;
             const auto a = to_float32(tensor);
             const auto b = to_float32(found.at(name));
-            for (std::size_t i = 0; i < a.size(); ++i) farthest = std::max(farthest, std::abs(a[i] - b.at(i)));
+            for (std::size_t i = 0; i < a.size(); ++i) distances.push_back(std::abs(a[i] - b.at(i)));
         }
-        return farthest;
+        std::ranges::sort(distances, std::greater{});
+        return distances;
     }
 
     /// Until both are in the midst of their steps.
@@ -104,10 +107,8 @@ class ManyProcesses : public testing::Test {
 };
 
 TEST_F(ManyProcesses, TrainTheWeightsOfOneWithTheirBatchesTogether) {
-    // Two steps. AdamW makes a step as long as the rate of any gradient, be it rounding, and so would tell apart single
-    // weights after many; so it does where masks leave the mean, at which no gradient is exactly 0.
-    const std::vector<std::string> settings = {"training.epochs=1", "optimiser.learning_rate=0.0001",
-                                               "augmentation.mask_fill=zero"};
+    // Two steps. AdamW makes a step as long as the rate of any gradient, be it rounding: a few single weights part.
+    const std::vector<std::string> settings = {"training.epochs=1", "optimiser.learning_rate=0.0001"};
     const auto train_alone = [&](const std::string& out, const std::string& batch) {
         auto all = settings;
         all.push_back(batch);
@@ -123,8 +124,11 @@ TEST_F(ManyProcesses, TrainTheWeightsOfOneWithTheirBatchesTogether) {
     ASSERT_EQ(other.status, 0) << other.err;
     EXPECT_THAT(leader.out, HasSubstr("\"processes\": 2"));
     EXPECT_EQ(other.out + other.err, "") << "one of them tells of it";
-    EXPECT_LT(farthest_apart("one.safetensors", "two.safetensors"), 1e-4F);
-    EXPECT_GT(farthest_apart("one.safetensors", "half.safetensors"), 1e-3F);
+    const auto apart = distances("one.safetensors", "two.safetensors");
+    EXPECT_LT(apart[apart.size() / 100'000], 1e-4F);
+    EXPECT_LT(apart[apart.size() / 1000], 1e-5F);
+    const auto half_apart = distances("one.safetensors", "half.safetensors");
+    EXPECT_GT(half_apart[half_apart.size() / 1000], 1e-4F);
 }
 
 TEST_F(ManyProcesses, EndWhenOneIsLostAndGoOnToTheSameBytes) {
@@ -177,13 +181,16 @@ TEST_F(ManyProcesses, MustBeToldTheSame) {
         variables.push_back("SLURM_PROCID=" + task);
         return start(variables, "out.safetensors", {"training.batch=8", setting});
     };
-    const auto leader = start_task("0", "training.seed=1");
-    const auto other = start_task("1", "training.seed=2");
-    const auto finished = finish(*other);
-    EXPECT_EQ(finished.status, 1);
-    EXPECT_THAT(finished.err,
-                HasSubstr("rank 1 has other options or data, or a GPU where rank 0 has none: all need the same"));
-    EXPECT_EQ(finish(*leader).status, 1);
+    for (const auto& [one, another] : {std::pair{"training.seed=1", "training.seed=2"},
+                                       std::pair{"model.architecture=small", "model.architecture=large"}}) {
+        const auto leader = start_task("0", one);
+        const auto other = start_task("1", another);
+        const auto finished = finish(*other);
+        EXPECT_EQ(finished.status, 1);
+        EXPECT_THAT(finished.err, HasSubstr("rank 1 has other options or data, another kind of processor, or a GPU "
+                                            "where rank 0 has none: all need the same"));
+        EXPECT_EQ(finish(*leader).status, 1);
+    }
 }
 
 TEST_F(ManyProcesses, AreRefusedWhereTheEnvironmentOrTheVerbMakesNoSense) {

@@ -51,7 +51,8 @@ class Resume : public testing::Test {
         std::vector<std::string> arguments = {
             "fit", "--dataset", folder_ / "dataset", "--out", folder_ / out, "--architecture", "small"};
         for (const auto* setting :
-             {"front_end.hop=512", "front_end.mels=64", "training.batch=8", "training.checkpoint_seconds=0"})
+             {"front_end.hop=512", "front_end.mels=64", "training.batch=8", "training.checkpoint_seconds=0",
+              "mixing.plain_epochs_first=0", "mixing.step_share=1"})
             arguments.insert(arguments.end(), {"--set", setting});
         arguments.insert(arguments.end(), {"--threads", "1", "--epochs", std::to_string(epochs)});
         if (resume) arguments.emplace_back("--resume");

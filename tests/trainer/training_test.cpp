@@ -87,6 +87,10 @@ TEST_F(Training, TrainsOtherWeightsWithEveryOptionOfTheRecipe) {
             t.augmentation.mask_fill = MaskFill::kZero;
         },
         [](auto& t) { t.mixing.shares = parse_method("mixup").value(); },
+        [](auto& t) {
+            t.mixing.shares = parse_method("mixup").value();
+            t.mixing.step_share = 0.3;
+        },
         [](auto& t) { t.mixing.shares = parse_method("manifold").value(); },
         [](auto& t) {
             t.mixing.shares = parse_method("manifold").value();
@@ -165,6 +169,7 @@ TEST_F(Training, LearnsInBfloat16NearlyWhatItLearnsInFloat32) {
     options.device = "cpu";
     options.augmentation = {.time_shift = false, .frequency_masks = 0, .time_masks = 0};
     options.mixing.manifold_layer = ManifoldLayer::kRandom;
+    options.mixing.step_share = 0.5;
     const auto losses_in = [&](Autocast autocast) {
         options.autocast = autocast;
         const auto trained = train(data(), options);
