@@ -100,7 +100,9 @@ json comparison_table(std::span<const ComparedRun> runs) {
     }
     json columns = json::array();
     for (const auto& figure : figures) columns.push_back({{"key", figure.key}, {"title", figure.title}});
-    return {{"columns", std::move(columns)}, {"methods", std::move(rows)}};
+    return {{"columns", std::move(columns)},
+            {"methods", std::move(rows)},
+            {"p_against", methods.empty() ? json() : json(methods.front())}};
 }
 
 std::string to_markdown(const json& table) {
@@ -120,6 +122,9 @@ std::string to_markdown(const json& table) {
         }
         text += '\n';
     }
+    if (const auto& first = table.at("p_against"); !first.is_null())
+        text += fmt::format("\nmean ± standard deviation over the runs; p: paired by seed, against {}\n",
+                            first.get<std::string>());
     return text;
 }
 

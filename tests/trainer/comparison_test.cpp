@@ -70,7 +70,8 @@ TEST(Comparison, HasMeanSpreadAndPairedTestOfEachMethod) {
               "| method | runs | macro F1 at 0.5 | calibrated | mean AP | rare |\n"
               "|---|---|---|---|---|---|\n"
               "| none | 3 | 0.517 ± 0.015 | 0.533 ± 0.058 | 0.633 ± 0.058 | 0.200 ± 0.100 |\n"
-              "| mix2 | 3 | 0.540 ± 0.026 (p 0.12) | 0.600 ± 0.000 (p 0.18) | 0.700 ± 0.000 (p 0.18) | |\n");
+              "| mix2 | 3 | 0.540 ± 0.026 (p 0.12) | 0.600 ± 0.000 (p 0.18) | 0.700 ± 0.000 (p 0.18) | |\n\n"
+              "mean ± standard deviation over the runs; p: paired by seed, against none\n");
 }
 
 TEST(Comparison, PairsOnlySeedsThatBothHave) {
