@@ -28,12 +28,11 @@ struct FitOptions {
     ActivityOptions activity;
     ThresholdOptions thresholds;
     GroupOptions groups;
-    int resamples = 1000;               // of the recordings, for intervals; 0: none
-    double checkpoint_seconds = 300.0;  // between checkpoints, written to `out` with ".checkpoint" after it
-    Resume resume = Resume::kNever;     // from that checkpoint
-    std::filesystem::path embeddings;   // file that keeps them (embeddings.h), where they are frozen; empty: none
-    std::function<bool()>
-        must_stop;  // asked now and then; when true, Interrupted is thrown, after a checkpoint of steps
+    int resamples = 1000;                 // of the recordings, for intervals; 0: none
+    double checkpoint_seconds = 300.0;    // between checkpoints, written to `out` with ".checkpoint" after it
+    Resume resume = Resume::kNever;       // from that checkpoint
+    std::filesystem::path embeddings;     // file that keeps them (embeddings.h), where they are frozen; empty: none
+    std::function<bool()> must_stop;      // asked now and then; when true, Interrupted is thrown, after a checkpoint
     double peer_timeout_seconds = 300.0;  // without a sign of another process that trains along
 };
 
