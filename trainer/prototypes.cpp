@@ -1,9 +1,9 @@
 #include "trainer/prototypes.h"
 
+#include <torch/torch.h>
+
 #include <algorithm>
-#include <array>
 #include <cmath>
-#include <numeric>
 
 namespace chorus {
 namespace {
@@ -16,55 +16,57 @@ constexpr double kSmallest = 1e-12;
 constexpr double kLargestBias = 100.0;
 
 /// The median, which a few wild dimensions don't move; where most don't vary at all, a little of the mean.
-double typical_of(std::vector<double> variances) {
+double typical_of(const torch::Tensor& variances) {
     constexpr double kOfMean = 1e-3;
-    const double mean =
-        std::accumulate(variances.begin(), variances.end(), 0.0) / static_cast<double>(variances.size());
-    const auto middle = variances.begin() + std::ssize(variances) / 2;
-    std::nth_element(variances.begin(), middle, variances.end());
-    return std::max(*middle, kOfMean * mean);
+    return std::max(variances.median().item<double>(), kOfMean * variances.mean().item<double>());
+}
+
+/// Of rows whose mean is 0, shrunk towards no covariance at all by as much as its values are uncertain: the share is
+/// the sum of their variances over the sum of their squares (Schaefer and Strimmer 2005, target B).
+torch::Tensor covariance_of(const torch::Tensor& rows, double freedom) {
+    constexpr double kLeastShrinkage = 0.01;
+    const auto count = static_cast<double>(rows.size(0));
+    const auto covariance = rows.t().matmul(rows) / freedom;
+    const auto squares = rows.square();
+    const auto uncertainty = (squares.t().matmul(squares) / count - covariance.square()).clamp_min(0.0) / freedom;
+    const auto beside_diagonal = [](const torch::Tensor& matrix) {
+        return (matrix.sum() - matrix.diagonal().sum()).item<double>();
+    };
+    const double known = beside_diagonal(covariance.square());
+    const double share = known > 0.0 ? std::clamp(beside_diagonal(uncertainty) / known, kLeastShrinkage, 1.0) : 1.0;
+    return (1.0 - share) * covariance + share * torch::eye(rows.size(1), torch::kFloat64);
 }
 
 }  // namespace
 
 std::optional<HeadRow> prototype_row(std::span<const float> embeddings, std::size_t size,
                                      std::span<const std::uint8_t> present) {
-    std::array<std::vector<double>, 2> means = {std::vector<double>(size), std::vector<double>(size)};
-    std::array<double, 2> counts{};
-    for (std::size_t clip = 0; clip < present.size(); ++clip) {
-        const auto side = static_cast<std::size_t>(present[clip] != 0);
-        ++counts[side];
-        for (std::size_t i = 0; i < size; ++i) means[side][i] += embeddings[clip * size + i];
-    }
-    if (counts[0] == 0.0 || counts[1] == 0.0) return std::nullopt;
-    for (std::size_t side = 0; side < 2; ++side)
-        for (auto& mean : means[side]) mean /= counts[side];
+    const auto clips = static_cast<std::int64_t>(present.size());
+    const auto with = std::count_if(present.begin(), present.end(), [](auto value) { return value != 0; });
+    if (with == 0 || with == clips) return std::nullopt;
+    const auto values = torch::tensor(torch::ArrayRef(embeddings.data(), embeddings.size()), torch::kFloat64)
+                            .view({clips, static_cast<std::int64_t>(size)});
+    const auto has = torch::tensor(torch::ArrayRef(present.data(), present.size()), torch::kUInt8).ne(0);
+    const auto mean_with = values.index({has}).mean(0);
+    const auto mean_without = values.index({~has}).mean(0);
+    const auto within = values - torch::where(has.unsqueeze(1), mean_with, mean_without);
+    const double freedom = std::max(1.0, static_cast<double>(clips) - 2.0);
 
-    std::vector<double> variances(size);
-    for (std::size_t clip = 0; clip < present.size(); ++clip) {
-        const auto& mean = means[present[clip] != 0 ? 1 : 0];
-        for (std::size_t i = 0; i < size; ++i) {
-            const double away = embeddings[clip * size + i] - mean[i];
-            variances[i] += away * away;
-        }
-    }
-    for (auto& variance : variances) variance /= std::max(1.0, static_cast<double>(present.size()) - 2.0);
-    const double typical = typical_of(variances);
+    const auto variances = within.square().sum(0) / freedom;
+    const auto deviations =
+        (kOwnVariance * variances + (1.0 - kOwnVariance) * typical_of(variances) + kSmallest).sqrt();
+    const auto apart = mean_with - mean_without;
+    const auto direction =
+        torch::linalg_solve(covariance_of(within / deviations, freedom), apart / deviations) / deviations;
 
-    std::vector<double> direction(size);
-    double gap = 0.0;  // between the prototypes, along the direction
-    for (std::size_t i = 0; i < size; ++i) {
-        const double apart = means[1][i] - means[0][i];
-        direction[i] = apart / (kOwnVariance * variances[i] + (1.0 - kOwnVariance) * typical + kSmallest);
-        gap += direction[i] * apart;
-    }
     HeadRow row{.weight = std::vector<float>(size), .bias = static_cast<float>(-kLogit)};
+    const auto gap = direction.dot(apart).item<double>();  // between the prototypes, along the direction
     if (gap <= 0.0) return row;
     double scale = 2.0 * kLogit / gap;
-    double middle = 0.0;  // of the prototypes, along the direction
-    for (std::size_t i = 0; i < size; ++i) middle += direction[i] * 0.5 * (means[0][i] + means[1][i]);
+    const auto middle = direction.dot(0.5 * (mean_with + mean_without)).item<double>();
     if (std::abs(middle) * scale > kLargestBias) scale = kLargestBias / std::abs(middle);
-    for (std::size_t i = 0; i < size; ++i) row.weight[i] = static_cast<float>(scale * direction[i]);
+    const auto weight = (scale * direction).to(torch::kFloat32).contiguous();
+    std::copy_n(weight.data_ptr<float>(), size, row.weight.begin());
     row.bias = static_cast<float>(-scale * middle);
     return row;
 }

@@ -16,10 +16,11 @@ struct HeadRow {
 };
 
 /// Scores at the two prototypes, the mean embedding of clips with the class and that of those without, are sigmoid(3)
-/// and sigmoid(-3) unless they lie too close together for half precision; between and beyond them the logit follows the
-/// line from one to the other, each dimension divided by its variance within the two groups (half of it taken from the
-/// median over dimensions, as few clips tell little). This is linear discriminant analysis with a shrunk diagonal
-/// covariance. embeddings: [clips, size]; present: [clips]. Nothing where all clips hold the class, or none.
+/// and sigmoid(-3) unless they lie too close together for half precision; between and beyond them the logit is that of
+/// linear discriminant analysis. Its covariance within the two groups is shrunk, as few clips tell little: each
+/// dimension's variance half way to the median over dimensions, what goes on between dimensions by as much as it is
+/// uncertain (Schaefer and Strimmer 2005), so that with many clips directions in which other species vary weigh little.
+/// embeddings: [clips, size]; present: [clips]. Nothing where all clips hold the class, or none.
 std::optional<HeadRow> prototype_row(std::span<const float> embeddings, std::size_t size,
                                      std::span<const std::uint8_t> present);
 

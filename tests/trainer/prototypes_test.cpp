@@ -55,6 +55,28 @@ TEST(PrototypeRow, TellsNewClipsApartAfterThree) {
     EXPECT_GT(right, 170);
 }
 
+TEST(PrototypeRow, LooksPastWhatVariesTogether) {
+    // Another animal, loud or not, moves ten dimensions at once by far more than the class moves five of them.
+    Random random(4);
+    const auto draw_beside = [&](bool present) {
+        auto embedding = draw(1, present, random);
+        const auto other = static_cast<float>(6.0 * (random.uniform() - 0.5));
+        for (std::size_t i = 0; i < 10; ++i) embedding[i] += other;
+        return embedding;
+    };
+    std::vector<float> embeddings;
+    std::vector<std::uint8_t> present;
+    for (int i = 0; i < 330; ++i) {
+        present.push_back(i < 30 ? 1 : 0);
+        const auto one = draw_beside(i < 30);
+        embeddings.insert(embeddings.end(), one.begin(), one.end());
+    }
+    const auto row = prototype_row(embeddings, kSize, present).value();
+    int right = 0;
+    for (int i = 0; i < 200; ++i) right += (logit(row, draw_beside(i % 2 == 0)) > 0.0) == (i % 2 == 0);
+    EXPECT_GT(right, 170);
+}
+
 TEST(PrototypeRow, StaysWithinHalfPrecision) {
     std::vector<float> embeddings(2 * kSize, 5.0F);
     embeddings[0] += 1e-5F;
