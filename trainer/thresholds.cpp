@@ -7,10 +7,11 @@
 namespace chorus {
 namespace {
 
+constexpr double kStep = 0.1;  // of logits
+
 /// Thresholds are looked for on an even grid of logits, since mixing makes scores small and close.
 std::vector<double> candidate_logits() {
     constexpr double kLimit = 7.0;
-    constexpr double kStep = 0.1;
     std::vector<double> logits;
     for (int i = 0; i <= static_cast<int>(2 * kLimit / kStep); ++i) logits.push_back(-kLimit + i * kStep);
     return logits;
@@ -25,6 +26,25 @@ std::size_t middle_of_best(std::span<const double> quality) {
     const auto best = std::max_element(quality.begin(), quality.end());
     const auto end = std::find_if(best, quality.end(), [&](double value) { return value != *best; });
     return static_cast<std::size_t>(best - quality.begin()) + static_cast<std::size_t>(end - best - 1) / 2;
+}
+
+/// Each value's mean with its neighbours, by a Gaussian over the grid: with few positives a single best threshold is a
+/// matter of luck, a stretch of good ones less so.
+std::vector<double> smooth(std::span<const double> quality) {
+    constexpr double kWidth = 0.5 / kStep;
+    std::vector<double> smoothed;
+    for (std::size_t at = 0; at < quality.size(); ++at) {
+        double sum = 0.0;
+        double weights = 0.0;
+        for (std::size_t i = 0; i < quality.size(); ++i) {
+            const double away = (static_cast<double>(i) - static_cast<double>(at)) / kWidth;
+            const double weight = std::exp(-0.5 * away * away);
+            sum += weight * quality[i];
+            weights += weight;
+        }
+        smoothed.push_back(sum / weights);
+    }
+    return smoothed;
 }
 
 /// What a threshold with these counts is worth: by kPrecision below 0 where the wanted precision isn't reached.
@@ -72,13 +92,18 @@ Thresholds choose_thresholds(const ScoreTable& held_out, const ThresholdOptions&
         common_quality.push_back(quality_of_all(counts, options));
     }
 
+    const auto best_of = [&](std::span<const double> quality) {
+        // A wanted precision is reached or not: nothing lies between.
+        const bool is_smooth = options.rule == ThresholdRule::kFBeta;
+        return logits[is_smooth ? middle_of_best(smooth(quality)) : middle_of_best(quality)];
+    };
     const auto has_none = [](int positives) { return positives == 0; };
     if (std::all_of(thresholds.positives.begin(), thresholds.positives.end(), has_none)) return thresholds;
-    const double common = logits[middle_of_best(common_quality)];
+    const double common = best_of(common_quality);
     thresholds.common = sigmoid(common);
     for (std::size_t c = 0; c < held_out.classes; ++c) {
         const int positives = thresholds.positives[c];
-        const double own = positives == 0 ? common : logits[middle_of_best(own_quality[c])];
+        const double own = positives == 0 ? common : best_of(own_quality[c]);
         const double prior = options.prior_positives;
         thresholds.own[c] = sigmoid(own);
         thresholds.values[c] =

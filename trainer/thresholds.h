@@ -32,10 +32,10 @@ struct Thresholds {
     std::vector<int> positives;  // [classes], what each was chosen on
 };
 
-/// A class's own threshold follows the rule; few positives make it a matter of luck, so on the logit scale it is drawn
-/// to the common one, which gives the best mean F-beta, or by kPrecision follows the rule for all classes' hits taken
-/// together: (n own + prior common) / (n + prior), n being the class's positives. Without positives it is the common
-/// one; with none in any class all are 0.5.
+/// A class's own threshold follows the rule, F-beta smoothed by a Gaussian of 0.5 over the logits; few positives make
+/// it a matter of luck, so on the logit scale it is drawn to the common one, which gives the best mean F-beta, or by
+/// kPrecision follows the rule for all classes' hits taken together: (n own + prior common) / (n + prior), n being the
+/// class's positives. Without positives it is the common one; with none in any class all are 0.5.
 Thresholds choose_thresholds(const ScoreTable& held_out, const ThresholdOptions& options = {});
 
 /// The rule, its parameters and its counts, for the bundle.
