@@ -218,6 +218,17 @@ void say_what_is_not_held_out(std::span<const std::string> codes, std::span<cons
     if (!missing.empty()) fmt::print(stderr, "no held-out recording has {}, to choose a threshold by\n", missing);
 }
 
+/// With few clips a whole network forgets most of what it is not shown, whatever its parent says of them.
+void say_what_may_be_lost(const Beginning& beginning, const TrainingOptions& training) {
+    const auto inherited = beginning.inherited().size();
+    if (inherited == 0 || training.epochs == 0 || training.freeze != Freeze::kNothing) return;
+    fmt::print(
+        stderr,
+        "{} of the parent's {} classes have no labels here and may be lost as the whole network learns: --epochs 0 "
+        "and training.freeze=embeddings keep them\n",
+        inherited, beginning.parent->labels.size());
+}
+
 /// Where the held-out recordings say nothing of a class, the parent's threshold stays.
 void keep_thresholds(const Bundle& parent, Thresholds& thresholds) {
     for (std::size_t c = 0; c < parent.thresholds.size(); ++c)
@@ -275,6 +286,7 @@ json fit(const FitOptions& given, Progress& progress, const ProcessGroup& proces
 
     Embeddings embeddings;
     if (beginning.parent) {
+        if (processes.leads()) say_what_may_be_lost(beginning, options.training);
         embeddings = embeddings_for(options, dataset, features, split, *beginning.parent, progress);
         const auto scores = scores_of_parent(options, dataset, features, embeddings, beginning);
         beginning.targets = targets_beside_parent(dataset, *beginning.parent, beginning.labelled, scores);

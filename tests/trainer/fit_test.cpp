@@ -269,6 +269,14 @@ TEST_F(Fit, LearnsANewClassFromThreeClipsAndKeepsTheOthers) {
         EXPECT_EQ(frozen.tensors.at(name).bytes, tensor.bytes) << name;
     }
     EXPECT_NE(frozen.tensors.at("head.weight").bytes, grown.tensors.at("head.weight").bytes);
+    testing::internal::CaptureStderr();
+    options.training.freeze = Freeze::kNothing;
+    options.out = folder_ / "whole.safetensors";
+    run(options);
+    EXPECT_THAT(testing::internal::GetCapturedStderr(),
+                testing::HasSubstr("2 of the parent's 2 classes have no labels here and may be lost"));
+    options.out = folder_ / "grown.safetensors";
+
     const auto before = evaluate({.model = options.init, .dataset = folder_ / "dataset"}, progress_);
     const auto after = evaluate({.model = options.out, .dataset = folder_ / "dataset"}, progress_);
     EXPECT_NEAR(after["test"]["mean_average_precision"].get<double>(),
