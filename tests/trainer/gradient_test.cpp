@@ -11,11 +11,11 @@
 namespace chorus {
 namespace {
 
-constexpr std::int64_t kBatch = 4;
+constexpr std::int64_t kBatch = 2;
 constexpr std::int64_t kClasses = 10;
 constexpr std::int64_t kMels = 128;
 constexpr std::size_t kSums = 8;
-constexpr double kTolerance = 1e-3;
+constexpr double kTolerance = 1e-4;
 // All that is left of the gradient of a bias whose shift the next normalisation takes out again.
 constexpr double kRounding = 1e-5;
 
@@ -23,6 +23,7 @@ struct Step {
     const char* name;
     Architecture architecture;
     std::int64_t frames;
+    const char* batch;  // whose ReLUs' inputs stay far from 0
 };
 
 void PrintTo(const Step& step, std::ostream* out) {
@@ -62,7 +63,7 @@ TEST_P(Gradients, AreThoseOfTheSameStepInPyTorch) {
         MobileNetOptions{.architecture = GetParam().architecture, .classes = static_cast<int>(kClasses)});
     load_weights(network, formula_weights(GetParam().architecture, static_cast<int>(kClasses)));
     network->train();
-    const auto batch = formula_tensor("batch", {kBatch, 1, kMels, GetParam().frames});
+    const auto batch = formula_tensor(GetParam().batch, {kBatch, 1, kMels, GetParam().frames});
     const auto targets = formula_tensor("targets", {kBatch, kClasses});
     const auto logits = network->forward(batch);
     loss_of({}, logits, targets, {}).backward();
@@ -100,8 +101,8 @@ TEST_P(Gradients, AreThoseOfTheSameStepInPyTorch) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Both, Gradients,
-                         testing::Values(Step{"large", Architecture::kMobileNetV3Large, 376},
-                                         Step{"small", Architecture::kMobileNetV3Small, 188}),
+                         testing::Values(Step{"large", Architecture::kMobileNetV3Large, 96, "batch 55"},
+                                         Step{"small", Architecture::kMobileNetV3Small, 64, "batch 18"}),
                          testing::PrintToStringParamName());
 
 }  // namespace
