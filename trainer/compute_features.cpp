@@ -16,6 +16,7 @@
 #include "trainer/audio_file.h"
 #include "trainer/feature_cache.h"
 #include "trainer/mapped_file.h"
+#include "trainer/training.h"
 #include "trainer/windows.h"
 
 namespace chorus {
@@ -277,6 +278,7 @@ FeatureStore compute_features(const FrontEnd& front_end, Dataset& dataset, const
     const auto runs = runs_of(dataset.clips, parameters.window_seconds);
     const auto features = make_features(front_end, runs, options, [&](std::size_t done) {
         if (on_progress) on_progress(done, dataset.clips.size());
+        if (options.must_stop && options.must_stop()) throw Interrupted("stopped while features were computed");
     });
 
     FeatureStore store(parameters);

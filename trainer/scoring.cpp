@@ -5,8 +5,6 @@
 #include <string_view>
 #include <unordered_map>
 
-#include "trainer/training.h"
-
 namespace chorus {
 
 ScoreTable score_clips(Classifier& classifier, const FeatureStore& features, const Dataset& dataset,
@@ -46,10 +44,8 @@ std::vector<std::uint32_t> recordings_of(const Dataset& dataset, std::span<const
 FeatureStore load_features(const FrontEnd& front_end, Dataset& dataset, const FeatureOptions& options,
                            Progress& progress) {
     progress.begin("features", dataset.clips.size(), "clips");
-    auto features = compute_features(front_end, dataset, options, [&](std::size_t done, std::size_t) {
-        progress.update(done);
-        if (options.must_stop && options.must_stop()) throw Interrupted("stopped while features were computed");
-    });
+    auto features =
+        compute_features(front_end, dataset, options, [&](std::size_t done, std::size_t) { progress.update(done); });
     progress.update(features.size());
     progress.finish();
     say_what_was_left_out(dataset.left_out, progress);
